@@ -1,0 +1,243 @@
+"""The study's settings: frozen `Net`, `Augment`, `Train`; two readings of the paper, `PAPER` and `SOURCE2012`; the scales.
+
+Each field is one decision that can be changed alone: `PAPER.replace(dropout=0.25)`. A misspelt field or an impossible value
+fails at once and lists the valid ones. `PAPER` takes the text of the paper literally; `SOURCE2012` follows the definition and
+parameter files of run 145, the net behind the paper's numbers (layers-145.cfg, layer-params-145.cfg).
+"""
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass, field
+
+ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "leaky_relu", "gelu", "linear")
+
+
+def _setting(default, doc: str, *, one_of=None, low=-math.inf, high=math.inf, length=None, each=None):
+    """A dataclass field with its meaning and its valid values; `each` = values a tuple's items may take."""
+    meta = {"doc": doc, "one_of": one_of, "low": low, "high": high, "length": length, "each": each}
+    return field(default=default, metadata=meta)
+
+
+def _expected(f: dataclasses.Field) -> str:
+    m = f.metadata
+    if m["one_of"]:
+        return "one of " + ", ".join(map(repr, m["one_of"]))
+    if isinstance(f.default, tuple):
+        size = f"{m['length']} values" if m["length"] else "a tuple"
+        return size + (f" out of {', '.join(map(str, m['each']))}" if m["each"] else "")
+    return f"{f.type.__name__} from {m['low']:g} to {m['high']:g}"
+
+
+def _check(settings) -> None:
+    """Reject any value that its field does not allow; ints become floats where floats are meant."""
+    for f in dataclasses.fields(settings):
+        value, m = getattr(settings, f.name), f.metadata
+        if f.type is float and type(value) is int:
+            value = float(value)
+        if isinstance(f.default, tuple) and isinstance(value, list):
+            value = tuple(value)
+        object.__setattr__(settings, f.name, value)
+        good = type(value) is f.type
+        if good and m["one_of"]:
+            good = value in m["one_of"]
+        elif good and isinstance(value, tuple):
+            good = (m["length"] in (None, len(value))) and (not m["each"] or set(value) <= set(m["each"]))
+        elif good and f.type in (int, float):
+            good = m["low"] <= value <= m["high"]
+        if not good:
+            raise ValueError(f"{type(settings).__name__}.{f.name} = {value!r}: expected {_expected(f)} ({m['doc']})")
+
+
+@dataclass(frozen=True)
+class Net:
+    """The architecture (sections 3 and 4.2). Layers are numbered 1 to 8 as in the paper's Figure 2."""
+
+    input: int = _setting(224, "side of the square crop that the net sees, pixels", low=32, high=1024)
+    classes: int = _setting(1000, "number of classes", low=2, high=100_000)
+    width: float = _setting(1.0, "fraction of the kernels and hidden units of every layer", low=1 / 32, high=4)
+    kernels: tuple = _setting((96, 256, 384, 384, 256), "kernels of conv1..conv5, both towers together", length=5)
+    units: tuple = _setting((4096, 4096), "units of fc6 and fc7, both towers together", length=2)
+    towers: int = _setting(2, "towers; conv2, conv4 and conv5 read their own tower only", one_of=(1, 2))
+    cross_talk: bool = _setting(True, "conv3, fc6 and fc7 read both towers", one_of=(True, False))
+    omit: tuple = _setting((), "hidden layers left out", each=(3, 4, 5, 6, 7))
+    activation: str = _setting("relu", "non-linearity of the hidden layers", one_of=ACTIVATIONS)
+    overlapping: bool = _setting(True, "3x3 pools with stride 2, else 2x2 with stride 2", one_of=(True, False))
+    lrn: tuple = _setting((1, 2), "conv layers followed by response normalisation", each=(1, 2, 3, 4, 5))
+    lrn_before_relu: tuple = _setting((), "those whose LRN acts on the linear output", each=(1, 2, 3, 4, 5))
+    lrn_n: int = _setting(5, "LRN: adjacent maps in the sum", low=1, high=255)
+    lrn_k: float = _setting(2.0, "LRN: constant", low=1e-6, high=100)
+    lrn_alpha: float = _setting(1e-4, "LRN: factor of the SUM of squares", low=0, high=10)
+    lrn_beta: float = _setting(0.75, "LRN: exponent", low=0, high=10)
+    spatial_norm: tuple = _setting((), "conv layers with a second norm, over 5x5 positions", each=(1, 2, 3, 4, 5))
+    spatial_alpha: float = _setting(1e-3 / 25, "spatial norm: factor of the SUM of squares (k = 1)", low=0, high=10)
+    dropout: float = _setting(0.5, "probability that a unit of fc6, fc7 is dropped", low=0, high=0.99)
+    init_std: tuple = _setting((0.01,) * 8, "standard deviation of the initial weights, layer by layer", length=8)
+    init_bias: tuple = _setting((0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0), "initial biases, layer by layer", length=8)
+
+    def __post_init__(self):
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What happens to a training picture (section 4.1); test pictures are cropped and have the mean subtracted only."""
+
+    crop: str = _setting("random", "random crop, or always the centre", one_of=("random", "centre"))
+    flip: bool = _setting(True, "mirror half of the pictures", one_of=(True, False))
+    chunk: int = _setting(1, "pictures that share one crop position and flip", low=1, high=100_000)
+    colour: str = _setting(
+        "eigenvalue",
+        "colour noise along the principal components times eigenvalue (pixels in 0..1) or its root, or none",
+        one_of=("eigenvalue", "root", "none"),
+    )
+    colour_std: float = _setting(0.1, "standard deviation of the colour coefficients", low=0, high=10)
+    colour_end: float = _setting(1.0, "share of the run after which colour noise ends", low=0, high=1)
+    divide: float = _setting(1.0, "the input is divided by this while colour noise is on", low=0.1, high=1000)
+
+    def __post_init__(self):
+        _check(self)
+
+
+@dataclass(frozen=True)
+class Train:
+    """How the net is trained (section 5). Learning rates act on the mean gradient of a batch, pixels in 0..255."""
+
+    epochs: int = _setting(90, "passes through the training pictures", low=0, high=100_000)
+    batch: int = _setting(128, "pictures in a minibatch", low=1, high=1_000_000)
+    lr: float = _setting(0.01, "learning rate of the weights at the start", low=0, high=100)
+    momentum: float = _setting(0.9, "momentum", low=0, high=0.9999)
+    decay: float = _setting(0.0005, "weight decay", low=0, high=1)
+    bias_lr_factor: float = _setting(1.0, "learning rate of the biases over that of the weights", low=0, high=100)
+    bias_decay: bool = _setting(True, "weight decay acts on biases too", one_of=(True, False))
+    schedule: str = _setting(
+        "plateau",
+        "plateau: / 10 when the validation error stops improving, three times; four-step: equal quarters at factors"
+        " 250^(-i/3), biases two halves at 1 and 1/10; hand-2012: the drops of run 145 as shares of the run; constant",
+        one_of=("plateau", "four-step", "hand-2012", "constant"),
+    )
+    patience: int = _setting(5, "plateau: epochs without a better validation error before a drop", low=1, high=1000)
+    conv1_freeze: float = _setting(1.0, "share of the run after which conv1 is no longer trained", low=0, high=1)
+    validation: float = _setting(0.05, "share of the training pictures held out for validation", low=0, high=0.5)
+    precision: str = _setting("bf16", "bf16: matrices in bfloat16, weights and losses fp32", one_of=("bf16", "fp32"))
+
+    def __post_init__(self):
+        _check(self)
+
+
+PARTS = {"net": Net, "augment": Augment, "train": Train}
+FIELDS = {f.name: (part, f) for part, cls in PARTS.items() for f in dataclasses.fields(cls)}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One complete reading: a name and its three parts."""
+
+    name: str
+    net: Net = Net()
+    augment: Augment = Augment()
+    train: Train = Train()
+
+    def replace(self, name: str | None = None, **fields) -> "Spec":
+        """This spec with some fields changed, whichever part they belong to.
+
+        Raises:
+            ValueError: a field that does not exist (the valid ones are listed) or a value that it does not allow.
+        """
+        for key in fields:
+            if key not in FIELDS:
+                close = difflib.get_close_matches(key, FIELDS, 1)
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                raise ValueError(f"unknown field {key!r}: {hint}valid fields: {', '.join(FIELDS)}")
+        parts = {
+            part: dataclasses.replace(getattr(self, part), **{k: v for k, v in fields.items() if FIELDS[k][0] == part})
+            for part in PARTS
+        }
+        return Spec(name or self.name, **parts)
+
+    def rows(self) -> list[dict]:
+        """The settings as a table: one dict (part, field, value, meaning) for each field."""
+        return [
+            {"part": part, "field": key, "value": getattr(getattr(self, part), key), "meaning": f.metadata["doc"]}
+            for key, (part, f) in FIELDS.items()
+        ]
+
+    def changes(self, other: "Spec") -> dict[str, tuple]:
+        """The fields in which two specs differ: {field: (value here, value in `other`)}."""
+        mine, theirs = ({r["field"]: r["value"] for r in s.rows()} for s in (self, other))
+        return {key: (mine[key], theirs[key]) for key in FIELDS if mine[key] != theirs[key]}
+
+    def as_dict(self) -> dict:
+        return dataclasses.asdict(self)
+
+
+PAPER = Spec("paper")
+
+SOURCE2012 = PAPER.replace(
+    "source2012",
+    lrn_before_relu=(1,),
+    lrn_alpha=1e-4 / 5,  # the parser divides the file's scale by the window (layer.py)
+    spatial_norm=(2,),  # cnorm2 in layers-145.cfg, of type rnorm; not in the paper
+    init_std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01),
+    bias_lr_factor=2.0,
+    bias_decay=False,  # layer.cu constructs biases with a decay of 0
+    chunk=32,  # convdata_jpeg.py
+    colour="root",
+    colour_end=67 / 91,  # layer-params-145.cfg: noise off at epoch 67, conv1 frozen at 72, stopped at 91
+    divide=1.1,  # convdata_jpeg.py
+    conv1_freeze=72 / 91,
+    schedule="four-step",  # lr.cu, DiscreteExpLRS: what the authors automated their hand-made drops to
+)
+
+SPECS = {spec.name: spec for spec in (PAPER, SOURCE2012)}
+
+# The paper's one-GPU net (footnote of section 3.2; layers-145-half.cfg): half the kernels but those of conv5.
+ONE_GPU = {"towers": 1, "kernels": (48, 128, 192, 192, 256)}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the study runs: which pictures, packed how large, and the fields it changes in a spec."""
+
+    name: str
+    source: str  # what `data.load` opens
+    side: int  # side of the packed pictures, pixels
+    about: str
+    changes: dict = field(default_factory=dict)
+
+
+SCALES = {
+    s.name: s
+    for s in (
+        Scale(
+            "sample", "sample", 256, "generated pictures, made in seconds; a laptop without GPU, minutes",
+            {"classes": 10, "width": 0.25, "epochs": 12, "batch": 32, "patience": 3, "validation": 0.1},
+        ),
+        Scale(
+            "imagenette", "imagenette", 256, "10 classes of ImageNet photographs; CPU overnight, GPU minutes",
+            {"classes": 10, "epochs": 90},
+        ),
+        Scale("imagenet", "imagenet", 256, "ILSVRC-2012; one to many GPUs", {"validation": 0.02}),
+    )
+}  # fmt: skip
+
+
+def spec_at(spec: str | Spec, scale: str | Scale, **fields) -> Spec:
+    """A reading at a scale, `fields` changed last: `spec_at("paper", "imagenette", epochs=10)`.
+
+    Raises:
+        ValueError: an unknown spec or scale, a bad field or value; the message lists the valid ones.
+    """
+    spec = spec if isinstance(spec, Spec) else _lookup(SPECS, spec, "spec")
+    return spec.replace(**(scale_of(scale).changes | fields))
+
+
+def scale_of(scale: str | Scale) -> Scale:
+    """A scale by its name."""
+    return scale if isinstance(scale, Scale) else _lookup(SCALES, scale, "scale")
+
+
+def _lookup(table: dict, name: str, what: str):
+    if name not in table:
+        raise ValueError(f"unknown {what} {name!r}: valid ones: {', '.join(table)}")
+    return table[name]

@@ -1,0 +1,184 @@
+"""The layers of 2012 that torch lacks or means differently: response norms, dropout as it was, a linear layer in towers."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# Elements of one slice of a batch on a CPU: float32 temporaries of this size stay in the cache, which halves the time.
+SLICE = 1 << 21
+
+
+class _ResponseNorm(torch.autograd.Function):
+    """y = x * d^-beta, d = k + alpha * window(x^2), for a `window` sum that is its own transpose.
+
+    With g the gradient of y: dx = g d^-beta - 2 alpha beta x window(g x d^(-beta-1)).
+    Saves x alone and computes d again; works in float32 (float64 for float64), returns the dtype of x.
+    """
+
+    @staticmethod
+    def forward(ctx, x, window, k, alpha, beta):
+        ctx.save_for_backward(x)
+        ctx.settings = window, k, alpha, beta
+        y = torch.empty_like(x)
+        with _full_precision(x):
+            for xs, ys in _slices(x, y):
+                xs = _wide(xs)
+                power, _ = _powers(xs, window, k, alpha, beta)
+                torch.mul(power, xs, out=ys)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        (x,), (window, k, alpha, beta) = ctx.saved_tensors, ctx.settings
+        dx = torch.empty_like(x)
+        with _full_precision(x):
+            for xs, gs, out in _slices(x, g, dx):
+                xs, gs = _wide(xs), _wide(gs)
+                power, inverse = _powers(xs, window, k, alpha, beta)
+                power.mul_(gs)
+                spread = window(inverse.mul_(power).mul_(xs))
+                torch.addcmul(power, spread, xs, value=-2 * alpha * beta, out=out)
+        return dx, None, None, None, None
+
+
+def _full_precision(x):
+    """Inside, products are not cast to bfloat16 (the meta device knows no autocast of its own)."""
+    return torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False)
+
+
+def _slices(*tensors):
+    """The same few pictures of each tensor at a time on a CPU; everything at once elsewhere."""
+    x = tensors[0]
+    if x.numel() == 0:
+        return ()
+    if x.device.type != "cpu":
+        return (tensors,)
+    pictures = max(1, SLICE * len(x) // x.numel())
+    return zip(*(t.split(pictures) for t in tensors), strict=True)
+
+
+def _wide(x):
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _powers(x, window, k, alpha, beta):
+    """(d^-beta, 1/d) with d = k + alpha * window(x^2); roots instead of a power for the beta that everybody uses."""
+    squares = window(x * x)
+    d = torch.add(squares.new_tensor(k), squares, alpha=alpha, out=squares)
+    if beta == 0.75:
+        root = d.rsqrt_()
+        return root.sqrt().mul_(root), root.mul_(root)
+    return d.pow(-beta), d.reciprocal_()
+
+
+class LocalResponseNorm(nn.Module):
+    """Response normalisation across maps (section 3.3), separately in each tower.
+
+    b_i = a_i / (k + alpha * sum_{j=i-n/2}^{i+n/2} a_j^2)^beta, the sum cut off at a tower's first and last map.
+    alpha multiplies the SUM, as in the paper; `torch.nn.LocalResponseNorm` and the 2012 parser divide it by n first.
+    The sum over maps is a product with a banded matrix of ones, summed in float32 even where x is bfloat16.
+
+    Shapes: (N, C, ...) to the same, C a multiple of `towers`; the result is channels-last where x is.
+    """
+
+    def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, towers: int = 1):
+        super().__init__()
+        if n % 2 == 0:
+            raise ValueError(f"LocalResponseNorm(n={n}): the window is i-n/2 .. i+n/2, so n must be odd")
+        self.n, self.k, self.alpha, self.beta, self.towers = n, k, alpha, beta, towers
+
+    def forward(self, x):
+        if x.shape[1] % self.towers:
+            raise ValueError(f"{x.shape[1]} maps do not divide into {self.towers} towers")
+        maps = x.shape[1] // self.towers
+        i = torch.arange(maps, device=x.device)
+        band = ((i[:, None] - i).abs() <= self.n // 2).to(torch.promote_types(x.dtype, torch.float32))
+
+        def window(squares):
+            last = squares.movedim(1, -1)
+            return (last.reshape(-1, maps) @ band).view(last.shape).movedim(-1, 1)
+
+        return _ResponseNorm.apply(x, window, self.k, self.alpha, self.beta)
+
+    def extra_repr(self):
+        return f"n={self.n}, k={self.k:g}, alpha={self.alpha:g}, beta={self.beta:g}, towers={self.towers}"
+
+
+class SpatialResponseNorm(nn.Module):
+    """Response normalisation over size x size positions of the same map: cnorm2 of layers-145.cfg, not in the paper.
+
+    y = x * (1 + alpha * sum x^2)^-beta, zeros outside the map; alpha multiplies the SUM (the file's scale / size^2).
+    Shape: (N, C, H, W) to the same.
+    """
+
+    def __init__(self, size: int = 5, alpha: float = 1e-3 / 25, beta: float = 0.75):
+        super().__init__()
+        if size % 2 == 0:
+            raise ValueError(f"SpatialResponseNorm(size={size}): the window is centred, so size must be odd")
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def forward(self, x):
+        return _ResponseNorm.apply(x, self._window, 1.0, self.alpha, self.beta)
+
+    def _window(self, squares):
+        for kernel in ((self.size, 1), (1, self.size)):
+            padding = tuple(side // 2 for side in kernel)
+            squares = F.avg_pool2d(squares, kernel, 1, padding, divisor_override=1)
+        return squares
+
+    def extra_repr(self):
+        return f"size={self.size}, alpha={self.alpha:g}, beta={self.beta:g}"
+
+
+class Dropout(nn.Module):
+    """Dropout as in the paper (section 4.2; layer.cu): units are zeroed in training and all are multiplied by 1 - p in use.
+
+    `torch.nn.Dropout` divides by 1 - p in training instead, which feeds the next layer activations twice as large.
+    """
+
+    def __init__(self, p: float = 0.5):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if self.training:
+            return x * torch.empty_like(x).bernoulli_(1 - self.p)
+        return x * (1 - self.p)
+
+    def extra_repr(self):
+        return f"p={self.p:g}"
+
+
+class TowerLinear(nn.Module):
+    """A linear layer in which each tower reads its own part of the input only: (N, in) to (N, out)."""
+
+    def __init__(self, inputs: int, outputs: int, towers: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(towers, outputs // towers, inputs // towers))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x):
+        parts = zip(x.chunk(len(self.weight), 1), self.weight, strict=True)
+        return torch.cat([part @ weight.T for part, weight in parts], 1) + self.bias
+
+    def extra_repr(self):
+        towers, outputs, inputs = self.weight.shape
+        return f"{towers} x ({inputs} to {outputs})"
+
+
+class ScaledTanh(nn.Module):
+    """1.7159 tanh(2x / 3), LeCun's scaling, with which f(1) = 1 and f(-1) = -1."""
+
+    def forward(self, x):
+        return 1.7159 * torch.tanh(x * (2 / 3))
+
+
+ACTIVATION_LAYERS = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "scaled_tanh": ScaledTanh,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "linear": nn.Identity,
+}

@@ -1,0 +1,131 @@
+"""The net of the paper (section 3.5, Figure 2) and what each of its layers costs."""
+
+import torch
+from torch import nn
+
+from alexlib.config import Net, Spec
+from alexlib.layers import ACTIVATION_LAYERS, Dropout, LocalResponseNorm, SpatialResponseNorm, TowerLinear
+
+
+class AlexNet(nn.Sequential):
+    """Five convolutional and three fully-connected layers, from pixels in 0..255 minus the mean image to class scores.
+
+    The towers of the paper's two GPUs are the two halves of every layer's maps: a layer that reads its own tower only is a
+    convolution in groups. Stages bear the names of the paper's Figure 2: `conv1`, `lrn1`, `pool1`, ..., `fc8`.
+
+    Args:
+        net: the settings; a whole `Spec` serves too (its `net` is taken).
+
+    Shapes: (N, 3, input, input) to (N, classes).
+    """
+
+    def __init__(self, net: Net | Spec):
+        super().__init__()
+        self.net = net = net.net if isinstance(net, Spec) else net
+        self._side, self._maps = net.input, 3
+        for i in range(1, 6):
+            if i not in net.omit:
+                self._conv_stages(i)
+        self.flatten = nn.Flatten()
+        self._units = self._maps * self._side**2  # 256 x 6 x 6 in the paper
+        for i in (6, 7):
+            if i not in net.omit:
+                self._fc(i, wide(net.units[i - 6], net))
+                self.add_module(f"relu{i}", ACTIVATION_LAYERS[net.activation]())
+                self.add_module(f"dropout{i}", Dropout(net.dropout))
+        self.fc8 = nn.Linear(self._units, net.classes)
+        self.initialise()
+
+    def _conv_stages(self, i: int) -> None:
+        """Convolution i with what follows it; an LRN on the linear output leaves the ReLU until after the pool."""
+        net = self.net
+        self._conv(i)
+        norms = {}
+        if i in net.lrn:
+            norms["lrn"] = LocalResponseNorm(net.lrn_n, net.lrn_k, net.lrn_alpha, net.lrn_beta, net.towers)
+        if i in net.spatial_norm:
+            norms["spatial"] = SpatialResponseNorm(alpha=net.spatial_alpha)
+        relu = {"relu": ACTIVATION_LAYERS[net.activation]()}
+        pool = {}
+        if i in (1, 2, 5):
+            size = 3 if net.overlapping else 2
+            pool["pool"] = nn.MaxPool2d(size, 2, ceil_mode=True)
+            self._side = -(-(self._side - size) // 2) + 1
+        first_norm = i in net.lrn and i in net.lrn_before_relu
+        for name, stage in (norms | pool | relu if first_norm else relu | norms | pool).items():
+            self.add_module(f"{name}{i}", stage)
+
+    def _conv(self, i: int) -> None:
+        net, (size, stride, pad) = self.net, ((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))[i - 1]
+        if not net.overlapping:  # as in layers-147.cfg, so that 6x6 maps come out all the same
+            pad = {2: 1, 5: 0}.get(i, pad)
+        maps, out = self._maps, wide(net.kernels[i - 1], net)
+        steps = -(-(self._side + 2 * pad - size) // stride)  # rounded up: a last window may hang over the edge
+        over = steps * stride + size - self._side - 2 * pad
+        if over:
+            self.add_module(f"edge{i}", nn.ZeroPad2d((0, over, 0, over)))  # 224 + 3: 55 windows
+        own = i > 1 and not (net.cross_talk and i == min({3, 4, 5} - set(net.omit), default=0))
+        conv = nn.Conv2d(maps, out, size, stride, pad, groups=net.towers if own else 1)
+        self.add_module(f"conv{i}", conv)
+        self._side, self._maps = steps + 1, out
+
+    def _fc(self, i: int, units: int) -> None:
+        both = self.net.cross_talk or self.net.towers == 1
+        fc = nn.Linear(self._units, units) if both else TowerLinear(self._units, units, self.net.towers)
+        self.add_module(f"fc{i}", fc)
+        self._units = units
+
+    def initialise(self) -> None:
+        """Gaussian weights and constant biases, layer by layer (section 5; initW, initB of layers-145.cfg).
+
+        The standard deviations are those of the full width; a layer with fewer inputs gets larger weights, so that what
+        arrives at each unit varies as much as in the full net.
+        """
+        for name, layer in self.named_children():
+            if hasattr(layer, "weight"):
+                i = int(name[-1])
+                narrower = 1.0 if i == 1 else self.net.width**0.5
+                nn.init.normal_(layer.weight, 0.0, self.net.init_std[i - 1] / narrower)
+                nn.init.constant_(layer.bias, self.net.init_bias[i - 1])
+
+
+def wide(count: int, net: Net) -> int:
+    """A layer's kernels or units at the net's width, a multiple of its towers."""
+    return max(1, round(count * net.width / net.towers)) * net.towers
+
+
+def trace(net: Net | Spec) -> list[dict]:
+    """Shape and cost of every stage for one picture, read off the built net without computing it.
+
+    Returns one dict a stage: stage, output (C, H, W) or (units,), neurons, parameters, macs (multiply-adds); neurons, parameters
+    and macs are 0 for stages without weights.
+    """
+    with torch.device("meta"):
+        model = AlexNet(net)
+        x = torch.empty(1, 3, model.net.input, model.net.input)
+    rows = []
+    for name, stage in model.named_children():
+        x = stage(x)
+        weights = stage.weight.numel() if hasattr(stage, "weight") else 0
+        rows.append(
+            {
+                "stage": name,
+                "output": tuple(x.shape[1:]),
+                "neurons": x.numel() if weights else 0,
+                "parameters": sum(p.numel() for p in stage.parameters()),
+                "macs": weights * x[0, 0].numel(),
+            }
+        )
+    return rows
+
+
+def trace_text(net: Net | Spec) -> str:
+    """The trace as a printable table with totals."""
+    rows = trace(net)
+    totals = {key: sum(row[key] for row in rows) for key in ("neurons", "parameters", "macs")}
+    lines = [f"{'stage':<10}{'output':>16}{'neurons':>10}{'parameters':>13}{'multiply-adds':>15}"]
+    for row in [*rows, {"stage": "total", "output": (), **totals}]:
+        shape = " x ".join(map(str, row["output"]))
+        cost = [f"{row[key]:,}" if row[key] else "" for key in totals]
+        lines.append(f"{row['stage']:<10}{shape:>16}{cost[0]:>10}{cost[1]:>13}{cost[2]:>15}")
+    return "\n".join(lines)

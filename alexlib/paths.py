@@ -1,0 +1,21 @@
+"""Where things are: from the package's location or the environment, never from the working directory."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def data_root() -> Path:
+    """Folder of the data sets: `$ALEXLIB_DATA`, else `data/` in the project."""
+    return Path(os.environ.get("ALEXLIB_DATA") or ROOT / "data").expanduser().resolve()
+
+
+def runs_root() -> Path:
+    """Folder of runs and packed pictures: `$ALEXLIB_RUNS`, else `runs/` in the project."""
+    return Path(os.environ.get("ALEXLIB_RUNS") or ROOT / "runs").expanduser().resolve()
+
+
+def reports_root() -> Path:
+    """Folder of reports and rows: `$ALEXLIB_REPORTS`, else `reports/` in the project."""
+    return Path(os.environ.get("ALEXLIB_REPORTS") or ROOT / "reports").expanduser().resolve()
