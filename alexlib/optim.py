@@ -1,0 +1,77 @@
+"""The update rule and the schedules of the learning rates (section 5; weights.cu, lr.cu)."""
+
+import math
+
+import torch
+
+from alexlib.config import Train
+
+RUN_145 = (
+    (25 / 91, 0.1),
+    (51 / 91, 0.01),
+    (79 / 91, 0.001),
+)  # layer-params-145.cfg: share of the run, factor
+
+
+def make_optimizer(model, t: Train) -> torch.optim.SGD:
+    """v <- momentum v - decay lr w - lr g; w <- w + v, with weights and biases in two groups.
+
+    torch's SGD keeps b = -v / lr instead, which is the same path while lr stays; `set_learning_rates` keeps v when lr changes.
+    """
+    weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
+    biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
+    groups = [
+        {"params": weights, "lr": t.lr, "weight_decay": t.decay},
+        {"params": biases, "lr": t.lr * t.bias_lr_factor, "weight_decay": t.decay if t.bias_decay else 0.0},
+    ]
+    return torch.optim.SGD(groups, momentum=t.momentum, fused=True)
+
+
+def set_learning_rates(optimizer, weight_lr: float, bias_lr: float) -> None:
+    """Change the learning rates and leave the velocity v = -lr b as it is."""
+    for group, lr in zip(optimizer.param_groups, (weight_lr, bias_lr), strict=True):
+        if lr != group["lr"]:
+            for p in group["params"]:
+                if "momentum_buffer" in optimizer.state[p] and lr:
+                    optimizer.state[p]["momentum_buffer"] *= group["lr"] / lr
+            group["lr"] = lr
+
+
+def learning_rates(t: Train, history: list[dict]) -> tuple[float, float]:
+    """Learning rates of weights and biases in the epoch that follows `history`."""
+    done = len(history) / max(t.epochs, 1)
+    bias = t.lr * t.bias_lr_factor
+    if t.schedule == "plateau":
+        factor = 0.1 ** min(drops(history, t.patience), 3)
+        return t.lr * factor, bias * factor
+    if t.schedule == "four-step":
+        return t.lr * 250 ** (-int(done * 4) / 3), bias * (1 if done < 0.5 else 0.1)
+    if t.schedule == "hand-2012":  # the biases of run 145 were never lowered
+        return t.lr * min([1.0] + [factor for share, factor in RUN_145 if done >= share]), bias
+    return t.lr, bias
+
+
+def drops(history: list[dict], patience: int) -> int:
+    """How often the validation error has stopped improving: `patience` epochs in a row without a new best one."""
+    best, waited, count = math.inf, 0, 0
+    for row in history:
+        if row["val_top1"] is None:
+            raise ValueError("schedule 'plateau' watches the validation error: give `validation` a share above 0")
+        if row["val_top1"] < best:
+            best, waited = row["val_top1"], 0
+        else:
+            waited += 1
+        if waited == patience:
+            waited, count = 0, count + 1
+    return count
+
+
+def finished(t: Train, history: list[dict]) -> bool:
+    """Whether the run ends before its last epoch: the plateau after the third drop."""
+    return t.schedule == "plateau" and drops(history, t.patience) > 3
+
+
+def freeze_first_layer(model, frozen: bool) -> None:
+    """A frozen layer gets no gradient, no momentum and no decay, as one with learning rate 0 did in 2012 (weights.cu)."""
+    first = next(layer for layer in model.modules() if hasattr(layer, "weight"))
+    first.requires_grad_(not frozen)

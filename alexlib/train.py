@@ -1,0 +1,191 @@
+"""Training and testing: one visible loop, the update rule and the schedules of 2012, checkpoints."""
+
+import ctypes
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from alexlib import augment
+from alexlib.checkpoint import identity, resume, save
+from alexlib.config import Spec
+from alexlib.data import Images
+from alexlib.optim import finished, freeze_first_layer, learning_rates, make_optimizer, set_learning_rates
+from alexlib.progress import Progress, clock
+from alexlib.watch import Watch
+
+
+def fit(
+    model,
+    train: Images,
+    val: Images,
+    spec: Spec,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    folder: Path | None = None,
+    finish: int | None = None,
+) -> list[dict]:
+    """Train `model` in place; returns one row an epoch.
+
+    With a `folder`, a checkpoint is written after each epoch, and a call with the same settings goes on from there. All that
+    is random in a step follows from (seed, step), so a resumed run equals an undisturbed one, on CPUs bit for bit.
+
+    Args:
+        val: held-out pictures for the curves and the plateau rule; never the test set.
+        finish: stop after this epoch as if interrupted (the schedule still runs over `spec.train.epochs`).
+
+    Rows: epoch, step, lr, bias_lr, train_loss, train_top1 (running, with augmentation and dropout, as in 2012), val_loss,
+    val_top1, val_top5 (errors in 0..1), pictures_per_second, seconds.
+
+    Raises:
+        Diverged: the loss is NaN or infinite; the message names the usual causes.
+        ValueError: the folder holds a run with other settings.
+    """
+    keep_freed_memory(device)
+    t = spec.train
+    model.to(device, memory_format=torch.channels_last)
+    batch = min(t.batch, len(train))
+    steps = len(train) // batch
+    mean = torch.tensor(train.mean, device=device)
+    axes = colour_axes(train, spec, device)
+    optimizer = make_optimizer(model, t)
+    history, watch = [], Watch(spec.net.classes)
+    if folder:
+        history = resume(folder, model, optimizer, identity(spec, seed, train))
+    progress = Progress()
+    while len(history) < min(t.epochs, finish or t.epochs) and not finished(t, history):
+        epoch, started = len(history), time.perf_counter()
+        weight_lr, bias_lr = learning_rates(t, history)
+        set_learning_rates(optimizer, weight_lr, bias_lr)
+        freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs)
+        colour = epoch < spec.augment.colour_end * t.epochs
+        order = torch.randperm(len(train), generator=generator(seed, epoch, "order"))
+        loss_sum = wrong_sum = torch.zeros((), device=device)
+        model.train()
+        for i in range(steps):
+            step = epoch * steps + i
+            indices = order[i * batch : (i + 1) * batch].numpy()
+            pixels = torch.from_numpy(train.gather(indices)).to(device, non_blocking=True)
+            labels = torch.from_numpy(train.labels[indices]).to(device)
+            draws = generator(seed, step, "augment")
+            x = augment.training_input(pixels, mean, axes, spec.net.input, spec.augment, draws, colour)
+            torch.manual_seed(draws.initial_seed())  # dropout
+            with autocast(device, t.precision):
+                scores = model(x).float()
+            loss = F.cross_entropy(scores, labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            loss_sum = loss_sum + loss.detach()
+            wrong_sum = wrong_sum + (scores.detach().argmax(1) != labels).sum()
+            watch(loss, step)
+            rate = (i + 1) * batch / (time.perf_counter() - started)
+            left = ((t.epochs - epoch) * steps - i - 1) * batch / rate
+            if progress.due():
+                progress.show(
+                    f"epoch {epoch + 1}/{t.epochs}, step {i + 1}/{steps}: loss {loss_sum.item() / (i + 1):.3f},"
+                    f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s, {clock(left)} left"
+                )
+        seconds = time.perf_counter() - started
+        errors = evaluate(model, val, spec, device=device) if len(val) else {}
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "step": (epoch + 1) * steps,
+                "lr": weight_lr,
+                "bias_lr": bias_lr,
+                "train_loss": loss_sum.item() / steps,
+                "train_top1": wrong_sum.item() / (steps * batch),
+                **{f"val_{key}": errors.get(key) for key in ("loss", "top1", "top5")},
+                "pictures_per_second": steps * batch / seconds,
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        if folder:
+            save(folder, model, optimizer, identity(spec, seed, train), history)
+        progress.end(epoch_text(history[-1], t.epochs))
+    return history
+
+
+def predict(model, images: Images, spec: Spec, *, views: str = "centre", device: str = "cpu", batch: int = 128):
+    """Class probabilities of each picture, float32 (N, classes), averaged over the views (`centre` or `ten`; section 4.1)."""
+    keep_freed_memory(device)
+    mean = augment.centre_crop(torch.tensor(images.mean, device=device), spec.net.input)
+    out = np.empty((len(images), spec.net.classes), np.float32)
+    model.eval()
+    with torch.inference_mode(), autocast(device, spec.train.precision):
+        for first in range(0, len(images), batch):
+            chosen = np.arange(first, min(first + batch, len(images)))
+            pixels = torch.from_numpy(images.gather(chosen)).to(device)
+            shown = [
+                model(augment.to_input(view, mean)).float().softmax(1)
+                for view in augment.views(pixels, spec.net.input, views)
+            ]
+            out[chosen] = torch.stack(shown).mean(0).cpu().numpy()
+    return out
+
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
+    """Log-loss, top-1 and top-5 error (0..1) of class probabilities (N, classes); n is the number of pictures.
+
+    A class counts as ranked before the true one where its probability is larger, or equal and the class comes first.
+    """
+    true = probabilities[np.arange(len(labels)), labels]
+    tied = (probabilities == true[:, None]) & (np.arange(probabilities.shape[1]) < labels[:, None])
+    rank = ((probabilities > true[:, None]) | tied).sum(1)
+    loss = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean(dtype=np.float64)
+    return {
+        "loss": float(loss),
+        "top1": float((rank >= 1).mean()),
+        "top5": float((rank >= 5).mean()),
+        "n": len(labels),
+    }
+
+
+def evaluate(model, images: Images, spec: Spec, *, views: str = "centre", device: str = "cpu") -> dict:
+    """Loss, top-1 and top-5 error of a model on labelled pictures."""
+    return score(predict(model, images, spec, views=views, device=device), images.labels)
+
+
+def generator(seed: int, number: int, purpose: str) -> torch.Generator:
+    """A CPU generator that depends on (seed, number, purpose) alone."""
+    entropy = np.random.SeedSequence([seed, number, *purpose.encode()]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
+
+
+def colour_axes(train: Images, spec: Spec, device: str):
+    """The principal colour axes of the training pictures in the spec's reading, float32 (3, 3)."""
+    if spec.augment.colour == "none":
+        return None
+    values, vectors = torch.from_numpy(train.eigenvalues), torch.from_numpy(train.eigenvectors)
+    return augment.colour_axes(values, vectors, spec.augment.colour).float().to(device)
+
+
+def autocast(device: str, precision: str):
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def epoch_text(row: dict, epochs: int) -> str:
+    held_out = "" if row["val_top1"] is None else f", held-out error {row['val_top1']:.1%}"
+    return (
+        f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.3f}, training error {row['train_top1']:.1%}{held_out},"
+        f" {row['pictures_per_second']:.0f} pictures/s, {clock(row['seconds'])}"
+    )
+
+
+def keep_freed_memory(device: str) -> None:
+    """Let glibc keep freed blocks below 1 GiB for the next step instead of returning them page by page (CPUs, Linux).
+
+    Fresh pages cost more than the arithmetic of a step: docs/performance.md.
+    """
+    if torch.device(device).type == "cpu" and sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        except (OSError, AttributeError):  # another C library
+            pass
