@@ -1,0 +1,29 @@
+"""alexlib: the thin library under the AlexNet notebooks. Import the module you need; each one is short.
+
+    paths     where data, runs and reports are
+    progress  one line of progress, live or final
+    paper     the paper as data: layer table, constants, the 2012 logs
+    claims    the claim register: what the paper says that can be checked; the ledger of ambiguities
+    config    frozen specs (`Net`, `Augment`, `Train`), the readings `PAPER` and `SOURCE2012`, the scales
+    layers    local response norm, non-inverted dropout, locally-connected layer
+    nets      `AlexNet` and the CIFAR nets, stage by stage; initial weights; shapes and cost
+    sample    the generated pictures of the `sample` scale
+    decode    picture files of any kind to squares of bytes
+    pack      squares of bytes to one file on disk
+    sources   where the pictures of a scale come from: generated, downloaded, or a folder
+    data      `Images`: pictures with labels, classes, mean image and colour PCA; batches
+    augment   batched crop, flip, colour PCA, ten views
+    optim     the update rule and the schedules of the learning rates
+    watch     speaks up early when a run is not going to learn
+    checkpoint  what a run needs to go on where it stopped
+    rows      one measurement = one line of JSON
+    train     `fit` and `evaluate`: one visible loop
+    towers    the net on two devices, the bytes it exchanges, data-parallel runs
+    study     variants x seeds -> rows; intervals and verdicts
+    plots     figures from rows
+    report    notebooks to reports (papermill) and web pages (nbconvert)
+
+`python -m alexlib --help` offers the same calls to a shell; docs/design.md says how the parts fit.
+"""
+
+__version__ = "0.1.0"
