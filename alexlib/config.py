@@ -116,7 +116,9 @@ class Train:
         " 250^(-i/3), biases two halves at 1 and 1/10; hand-2012: the drops of run 145 as shares of the run; constant",
         one_of=("plateau", "four-step", "hand-2012", "constant"),
     )
-    patience: int = _setting(5, "plateau: epochs without a better validation error before a drop", low=1, high=1000)
+    patience: float = _setting(
+        0.055, "plateau: share of the run (2 epochs at least) without a better validation error before a drop", low=0, high=1
+    )
     conv1_freeze: float = _setting(1.0, "share of the run after which conv1 is no longer trained", low=0, high=1)
     validation: float = _setting(0.05, "share of the training pictures held out for validation", low=0, high=0.5)
     precision: str = _setting("bf16", "bf16: matrices in bfloat16, weights and losses fp32", one_of=("bf16", "fp32"))
@@ -211,7 +213,7 @@ SCALES = {
     for s in (
         Scale(
             "sample", "sample", 256, "generated pictures, made in seconds; a laptop without GPU, minutes",
-            {"classes": 10, "width": 0.25, "epochs": 12, "batch": 32, "patience": 3, "validation": 0.1},
+            {"classes": 10, "width": 0.25, "epochs": 12, "batch": 32, "validation": 0.1},
         ),
         Scale(
             "imagenette", "imagenette", 256, "10 classes of ImageNet photographs; CPU overnight, GPU minutes",

@@ -42,7 +42,7 @@ def learning_rates(t: Train, history: list[dict]) -> tuple[float, float]:
     done = len(history) / max(t.epochs, 1)
     bias = t.lr * t.bias_lr_factor
     if t.schedule == "plateau":
-        factor = 0.1 ** min(drops(history, t.patience), 3)
+        factor = 0.1 ** min(drops(history, t), 3)
         return t.lr * factor, bias * factor
     if t.schedule == "four-step":
         return t.lr * 250 ** (-int(done * 4) / 3), bias * (1 if done < 0.5 else 0.1)
@@ -51,8 +51,9 @@ def learning_rates(t: Train, history: list[dict]) -> tuple[float, float]:
     return t.lr, bias
 
 
-def drops(history: list[dict], patience: int) -> int:
-    """How often the validation error has stopped improving: `patience` epochs in a row without a new best one."""
+def drops(history: list[dict], t: Train) -> int:
+    """How often the validation error has stopped improving: a whole `patience` without a new best one."""
+    patience = max(2, round(t.patience * t.epochs))
     best, waited, count = math.inf, 0, 0
     for row in history:
         if row["val_top1"] is None:
@@ -68,7 +69,7 @@ def drops(history: list[dict], patience: int) -> int:
 
 def finished(t: Train, history: list[dict]) -> bool:
     """Whether the run ends before its last epoch: the plateau after the third drop."""
-    return t.schedule == "plateau" and drops(history, t.patience) > 3
+    return t.schedule == "plateau" and drops(history, t) > 3
 
 
 def freeze_first_layer(model, frozen: bool) -> None:
