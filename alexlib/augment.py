@@ -1,8 +1,8 @@
 """What a picture goes through before the net sees it (section 4.1): crops, mirror images, colour noise, ten views.
 
-Pictures are uint8 tensors (N, S, S, 3); batches for the net are float32 (N, 3, size, size), channels-last, pixels in 0..255 minus
-the centre of the mean image, wherever the crop was (convdata_jpeg.py). Whatever is random comes from an explicit CPU generator,
-so that the same seed gives the same batch on every device.
+Pictures are uint8 tensors (N, S, S, 3); batches for the net are float32 (N, 3, size, size), channels-last, pixels in
+0..255 minus the centre of the mean image, wherever the crop was (convdata_jpeg.py). Whatever is random comes from an
+explicit CPU generator, so that the same seed gives the same batch on every device.
 """
 
 import torch
@@ -72,8 +72,9 @@ def views(pixels, size: int, which: str = "centre"):
 def colour_axes(eigenvalues, eigenvectors, reading: str):
     """The columns that colour noise adds, in grey levels for a coefficient of 1: (3, 3).
 
-    `root`: eigenvector times the standard deviation along it, as the 2012 code did; `eigenvalue`: times the variance, as the
-    paper says. The variance has a unit: the text makes sense for pixels in 0..1 only, which is how it is read here.
+    `root`: eigenvector times the standard deviation along it, as the 2012 code did; `eigenvalue`: times the variance,
+    as the paper says. The variance has a unit: the text makes sense for pixels in 0..1 only, which is how it is read
+    here.
     """
     if reading == "root":
         return eigenvectors * eigenvalues.clamp(min=0).sqrt()
@@ -89,7 +90,7 @@ def colour_noise(n: int, axes, std: float, generator: torch.Generator):
 
 
 def to_input(pixels, mean, shift=None, divide: float = 1.0):
-    """uint8 (N, s, s, 3) minus the mean (s, s, 3), plus one shift a picture (N, 3), as float32 (N, 3, s, s), channels-last."""
+    """Pixels (N, s, s, 3) minus the mean (s, s, 3), plus a shift (N, 3): float32 (N, 3, s, s), channels-last."""
     x = torch.sub(pixels, mean)
     if shift is not None:
         x += shift[:, None, None, :]

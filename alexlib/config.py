@@ -1,8 +1,8 @@
-"""The study's settings: frozen `Net`, `Augment`, `Train`; two readings of the paper, `PAPER` and `SOURCE2012`; the scales.
+"""Settings: frozen `Net`, `Augment`, `Train`; two readings of the paper, `PAPER` and `SOURCE2012`; the scales.
 
-Each field is one decision that can be changed alone: `PAPER.replace(dropout=0.25)`. A misspelt field or an impossible value
-fails at once and lists the valid ones. `PAPER` takes the text of the paper literally; `SOURCE2012` follows the definition and
-parameter files of run 145, the net behind the paper's numbers (layers-145.cfg, layer-params-145.cfg).
+Each field is one decision that can be changed alone: `PAPER.replace(dropout=0.25)`. A misspelt field or an impossible
+value fails at once and lists the valid ones. `PAPER` takes the text of the paper literally; `SOURCE2012` follows the
+definition and parameter files of run 145, the net behind the paper's numbers (layers-145.cfg, layer-params-145.cfg).
 """
 
 import dataclasses
@@ -117,7 +117,10 @@ class Train:
         one_of=("plateau", "four-step", "hand-2012", "constant"),
     )
     patience: float = _setting(
-        0.055, "plateau: share of the run (2 epochs at least) without a better validation error before a drop", low=0, high=1
+        0.055,
+        "plateau: share of the run (2 epochs at least) without a better validation error before a drop",
+        low=0,
+        high=1,
     )
     conv1_freeze: float = _setting(1.0, "share of the run after which conv1 is no longer trained", low=0, high=1)
     validation: float = _setting(0.05, "share of the training pictures held out for validation", low=0, high=0.5)
@@ -225,13 +228,14 @@ SCALES = {
 
 
 def spec_at(spec: str | Spec, scale: str | Scale, **fields) -> Spec:
-    """A reading at a scale, `fields` changed last: `spec_at("paper", "imagenette", epochs=10)`.
+    """A reading at a scale: `spec_at("paper", "imagenette", epochs=10)`; a field given as None stays as it is.
 
     Raises:
         ValueError: an unknown spec or scale, a bad field or value; the message lists the valid ones.
     """
     spec = spec if isinstance(spec, Spec) else _lookup(SPECS, spec, "spec")
-    return spec.replace(**(scale_of(scale).changes | fields))
+    given = {key: value for key, value in fields.items() if value is not None}
+    return spec.replace(**(scale_of(scale).changes | given))
 
 
 def scale_of(scale: str | Scale) -> Scale:

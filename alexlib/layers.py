@@ -1,4 +1,4 @@
-"""The layers of 2012 that torch lacks or means differently: response norms, dropout as it was, a linear layer in towers."""
+"""The layers of 2012 that torch lacks or means differently: response norms, dropout, a linear layer in towers."""
 
 import torch
 import torch.nn.functional as F
@@ -132,7 +132,7 @@ class SpatialResponseNorm(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout as in the paper (section 4.2; layer.cu): units are zeroed in training and all are multiplied by 1 - p in use.
+    """Dropout as in the paper (section 4.2; layer.cu): zeroes units in training, multiplies all by 1 - p in use.
 
     `torch.nn.Dropout` divides by 1 - p in training instead, which feeds the next layer activations twice as large.
     """

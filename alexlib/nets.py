@@ -10,8 +10,8 @@ from alexlib.layers import ACTIVATION_LAYERS, Dropout, LocalResponseNorm, Spatia
 class AlexNet(nn.Sequential):
     """Five convolutional and three fully-connected layers, from pixels in 0..255 minus the mean image to class scores.
 
-    The towers of the paper's two GPUs are the two halves of every layer's maps: a layer that reads its own tower only is a
-    convolution in groups. Stages bear the names of the paper's Figure 2: `conv1`, `lrn1`, `pool1`, ..., `fc8`.
+    The towers of the paper's two GPUs are the two halves of every layer's maps: a layer that reads its own tower only
+    is a convolution in groups. Stages bear the names of the paper's Figure 2: `conv1`, `lrn1`, `pool1`, ..., `fc8`.
 
     Args:
         net: the settings; a whole `Spec` serves too (its `net` is taken).
@@ -97,8 +97,8 @@ def wide(count: int, net: Net) -> int:
 def trace(net: Net | Spec) -> list[dict]:
     """Shape and cost of every stage for one picture, read off the built net without computing it.
 
-    Returns one dict a stage: stage, output (C, H, W) or (units,), neurons, parameters, macs (multiply-adds); neurons, parameters
-    and macs are 0 for stages without weights.
+    Returns one dict a stage: stage, output (C, H, W) or (units,), neurons, parameters, macs (multiply-adds); neurons,
+    parameters and macs are 0 for stages without weights.
     """
     with torch.device("meta"):
         model = AlexNet(net)

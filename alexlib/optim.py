@@ -16,7 +16,8 @@ RUN_145 = (
 def make_optimizer(model, t: Train) -> torch.optim.SGD:
     """v <- momentum v - decay lr w - lr g; w <- w + v, with weights and biases in two groups.
 
-    torch's SGD keeps b = -v / lr instead, which is the same path while lr stays; `set_learning_rates` keeps v when lr changes.
+    torch's SGD keeps b = -v / lr instead, which is the same path while lr stays; `set_learning_rates` keeps v when lr
+    changes.
     """
     weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
     biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
@@ -73,6 +74,6 @@ def finished(t: Train, history: list[dict]) -> bool:
 
 
 def freeze_first_layer(model, frozen: bool) -> None:
-    """A frozen layer gets no gradient, no momentum and no decay, as one with learning rate 0 did in 2012 (weights.cu)."""
+    """A frozen layer gets no gradient, momentum or decay, as with learning rate 0 in 2012 (weights.cu)."""
     first = next(layer for layer in model.modules() if hasattr(layer, "weight"))
     first.requires_grad_(not frozen)

@@ -95,7 +95,8 @@ def open_pack(folder: Path) -> Pack:
     """Open the pack in a folder; ValueError when its files do not fit together."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        pixels = {split: _map(folder / f"{split}.u8", shape) for split, shape in meta["shapes"].items()}
+        shapes = {split: tuple(shape) for split, shape in meta["shapes"].items()}
+        pixels = {split: np.memmap(folder / f"{split}.u8", np.uint8, "r", shape=shapes[split]) for split in shapes}
         labels = {split: np.load(folder / f"{split}.labels.npy", allow_pickle=False) for split in pixels}
         with np.load(folder / "statistics.npz", allow_pickle=False) as file:
             statistics = {name: file[name] for name in ("mean", "eigenvalues", "eigenvectors")}
@@ -103,13 +104,7 @@ def open_pack(folder: Path) -> Pack:
         raise ValueError(f"{folder} is damaged ({error}); delete this folder and start again") from error
     for array in (*labels.values(), *statistics.values()):
         array.flags.writeable = False
-    return Pack(meta, pixels, labels, **statistics)
-
-
-def _map(path: Path, shape: list[int]) -> np.ndarray:
-    if path.stat().st_size != np.prod(shape):
-        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, not {np.prod(shape):,}")
-    return np.asarray(np.memmap(path, np.uint8, "r", shape=tuple(shape)))
+    return Pack(meta, {split: np.asarray(mapped) for split, mapped in pixels.items()}, labels, **statistics)
 
 
 # ---- writing -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from alexlib.paths import ROOT, reports_root
 
 
 def path(study: str, scale: str) -> Path:
-    """File of a study's rows, `reports/results/<study>.jsonl`; rows of sample runs stay apart and out of version control."""
+    """File of a study's rows: `reports/results/<study>.jsonl`, for sample runs below `reports/sample/` instead."""
     folder = reports_root() / ("sample" if scale == "sample" else "") / "results"
     return folder / f"{study}.jsonl"
 
@@ -41,7 +41,7 @@ def append(row: dict) -> None:
 
 
 def provenance(device: str) -> dict:
-    """Under what a run was made: device, versions, commit of the code (with `+` if it had been changed), time of start."""
+    """What a run was made with: device, versions, commit of the code (`+`: since changed), time of start."""
     return {
         "device": device_name(device),
         "versions": {

@@ -1,6 +1,6 @@
 """A picture set made from numbers: stands in for ImageNet where there is none.
 
-Ten classes that differ in form and texture alone. Pose, size, colours, polarity (light on dark or the reverse),
+Ten classes that differ in form and texture alone. Pose, size, colours, polarity (light on dark or not),
 lighting, background and clutter are random in every picture, whatever its class, so neither colour nor a
 template of pixels tells the classes apart: a linear classifier fails, a small convolutional net does not.
 
@@ -57,9 +57,7 @@ def cross(x, y, rng):
 
 def spiral(x, y, rng):
     radius, pitch = np.hypot(x, y), rng.uniform(0.4, 0.5)
-    turns = (
-        np.arctan2(y, x) / (2 * np.pi) * float(rng.choice([-1, 1]))
-    )  # either sense: a flip stays in the class
+    turns = np.arctan2(y, x) / (2 * np.pi) * float(rng.choice([-1, 1]))  # either sense: a flip stays in the class
     arm = np.abs(_to_nearest(radius - turns * pitch, pitch)) - 0.25 * pitch
     return np.maximum(arm, radius - 0.95)
 
@@ -120,7 +118,7 @@ def _grid(side):
 def _draw(form, rng, side):
     """The object's coverage of each pixel, (side, side) in 0..1: any angle, size, place, a slight stretch."""
     x, y = _grid(side)
-    radius = rng.uniform(0.46, 0.75)
+    radius = rng.uniform(0.5, 0.75)
     reach = 0.88 - radius  # the object ends at 0.88, the central 224 of 256 pixels at 0.875
     dx, dy = rng.uniform(-reach, reach, 2).tolist()
     angle, stretch = rng.uniform(0, 2 * np.pi), rng.uniform(0.85, 1.0)
@@ -151,9 +149,9 @@ def _colour(rng, brightness):
 
 
 def _colours(rng):
-    """Colours of background and object: at least 0.35 apart in brightness, either one the lighter."""
+    """Colours of background and object: about 0.4 apart in brightness or more, either one the lighter."""
     dark = rng.uniform(0.1, 0.45)
-    light = rng.uniform(dark + 0.35, 0.95)
+    light = rng.uniform(dark + 0.4, 0.95)
     pair = _colour(rng, dark), _colour(rng, light)
     return pair if rng.random() < 0.5 else pair[::-1]
 

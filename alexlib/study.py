@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alexlib import rows
+from alexlib import rows, stats
+from alexlib.claims import CLAIMS
 from alexlib.config import Spec
 from alexlib.data import Images
 from alexlib.nets import AlexNet
 from alexlib.paths import runs_root
-from alexlib.train import fit, predict, score
+from alexlib.train import fit, predict, ranks, score
 
 VIEWS = ("centre", "ten")
 
@@ -27,6 +28,7 @@ class Run:
     model: AlexNet
     probabilities: dict[str, np.ndarray]
     folder: Path
+    labels: np.ndarray  # of the test pictures (N,)
     trained_now: bool  # False where a finished run was opened again
 
 
@@ -96,7 +98,7 @@ def run(
     if row not in rows.read(study, scale):
         rows.append(row)
     with np.load(folder / "test.npz") as kept:
-        return Run(row, model, {views: kept[views] for views in VIEWS}, folder, trained_now)
+        return Run(row, model, {views: kept[views] for views in VIEWS}, folder, test.labels, trained_now)
 
 
 def _keep(file: Path, make) -> dict:
@@ -121,3 +123,54 @@ def _write(file: Path, fill) -> None:
         out.flush()
         os.fsync(out.fileno())
     os.replace(part, file)
+
+
+def view_errors(run: Run) -> list[dict]:
+    """Rows of measure (top-1, top-5), views, error, low, high (95 % interval over test pictures, 0..1), n."""
+    found = []
+    for measure in ("top1", "top5"):
+        for views, metrics in run.row["metrics"].items():
+            low, high = stats.wilson(metrics[measure], metrics["n"])
+            error = {"error": metrics[measure], "low": low, "high": high, "n": metrics["n"]}
+            found.append({"measure": measure.replace("top", "top-"), "views": views, **error})
+    return found
+
+
+def ten_view_gain(run: Run, k: int = 1) -> tuple[float, float, float]:
+    """Top-k error with the centre view minus that with ten, in points, with its 95 % interval over test pictures."""
+    wrong = {views: ranks(p, run.labels) >= k for views, p in run.probabilities.items()}
+    return tuple(100 * value for value in stats.paired(wrong["centre"], wrong["ten"]))
+
+
+def compare(run: Run) -> list[dict]:
+    """The claims of the register that one run speaks of: paper, 2012 log, later studies, this run, verdict."""
+    scale, metrics = run.row["scale"], run.row["metrics"]["ten"]
+    ours = {f"ten-views{end}": ten_view_gain(run, k) for end, k in (("", 1), ("-top5", 5))}
+    if scale == "imagenet":
+        for end, key in (("", "top1"), ("-top5", "top5")):
+            bounds = stats.wilson(metrics[key], metrics["n"])
+            ours[f"error-2012{end}"] = tuple(100 * value for value in (metrics[key], *bounds))
+    table = []
+    for claim in CLAIMS:
+        if claim.id.removesuffix("-top5") not in ("ten-views", "error-2012"):
+            continue
+        value, low, high = ours.get(claim.id, (None, None, None))
+        if value is None:
+            said = "not tested at this scale"
+        elif claim.unit == "pp":
+            said = stats.verdict(low, high, claim.paper, scale)
+        else:
+            said = "reproduced" if low <= claim.paper <= high else f"{value - claim.paper:+.1f} points"
+        table.append(
+            {
+                "claim": claim.quantity,
+                "unit": claim.unit,
+                "paper": claim.paper,
+                "2012 log": claim.log,
+                "later studies": ", ".join(f"{study} {found}" for study, found, _ in claim.later if found is not None),
+                "this run": value,
+                "95 % interval": "" if low is None else f"{low:.2f} to {high:.2f}",
+                "verdict": said,
+            }
+        )
+    return table

@@ -31,15 +31,16 @@ def fit(
 ) -> list[dict]:
     """Train `model` in place; returns one row an epoch.
 
-    With a `folder`, a checkpoint is written after each epoch, and a call with the same settings goes on from there. All that
-    is random in a step follows from (seed, step), so a resumed run equals an undisturbed one, on CPUs bit for bit.
+    With a `folder`, a checkpoint is written after each epoch, and a call with the same settings goes on from there.
+    All that is random in a step follows from (seed, step), so a resumed run equals an undisturbed one, on CPUs bit
+    for bit.
 
     Args:
         val: held-out pictures for the curves and the plateau rule; never the test set.
         finish: stop after this epoch as if interrupted (the schedule still runs over `spec.train.epochs`).
 
-    Rows: epoch, step, lr, bias_lr, train_loss, train_top1 (running, with augmentation and dropout, as in 2012), val_loss,
-    val_top1, val_top5 (errors in 0..1), pictures_per_second, seconds.
+    Rows: epoch, step, lr, bias_lr, train_loss, train_top1 (running, with augmentation and dropout, as in 2012),
+    val_loss, val_top1, val_top5 (errors in 0..1), pictures_per_second, seconds.
 
     Raises:
         Diverged: the loss is NaN or infinite; the message names the usual causes.
@@ -88,7 +89,8 @@ def fit(
             if progress.due():
                 progress.show(
                     f"epoch {epoch + 1}/{t.epochs}, step {i + 1}/{steps}: loss {loss_sum.item() / (i + 1):.3f},"
-                    f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s, {clock(left)} left"
+                    f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s,"
+                    f" {clock(left)} left"
                 )
         seconds = time.perf_counter() - started
         errors = evaluate(model, val, spec, device=device) if len(val) else {}
@@ -112,7 +114,7 @@ def fit(
 
 
 def predict(model, images: Images, spec: Spec, *, views: str = "centre", device: str = "cpu", batch: int = 128):
-    """Class probabilities of each picture, float32 (N, classes), averaged over the views (`centre` or `ten`; section 4.1)."""
+    """Class probabilities, float32 (N, classes), averaged over the views, `centre` or `ten` (section 4.1)."""
     keep_freed_memory(device)
     mean = augment.centre_crop(torch.tensor(images.mean, device=device), spec.net.input)
     out = np.empty((len(images), spec.net.classes), np.float32)
@@ -129,21 +131,19 @@ def predict(model, images: Images, spec: Spec, *, views: str = "centre", device:
     return out
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
-    """Log-loss, top-1 and top-5 error (0..1) of class probabilities (N, classes); n is the number of pictures.
+def ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes come before the true one, (N,): those more probable, and equal ones with a smaller number."""
+    true = probabilities[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(probabilities.shape[1]) < labels[:, None]
+    return ((probabilities > true) | ((probabilities == true) & earlier)).sum(1)
 
-    A class counts as ranked before the true one where its probability is larger, or equal and the class comes first.
-    """
-    true = probabilities[np.arange(len(labels)), labels]
-    tied = (probabilities == true[:, None]) & (np.arange(probabilities.shape[1]) < labels[:, None])
-    rank = ((probabilities > true[:, None]) | tied).sum(1)
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
+    """Log-loss, top-1 and top-5 error (0..1) of class probabilities (N, classes); n is the number of pictures."""
+    true, before = probabilities[np.arange(len(labels)), labels], ranks(probabilities, labels)
     loss = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean(dtype=np.float64)
-    return {
-        "loss": float(loss),
-        "top1": float((rank >= 1).mean()),
-        "top5": float((rank >= 5).mean()),
-        "n": len(labels),
-    }
+    top1, top5 = (float((before >= k).mean()) for k in (1, 5))
+    return {"loss": float(loss), "top1": top1, "top5": top5, "n": len(labels)}
 
 
 def evaluate(model, images: Images, spec: Spec, *, views: str = "centre", device: str = "cpu") -> dict:
@@ -161,7 +161,7 @@ def colour_axes(train: Images, spec: Spec, device: str):
     """The principal colour axes of the training pictures in the spec's reading, float32 (3, 3)."""
     if spec.augment.colour == "none":
         return None
-    values, vectors = torch.from_numpy(train.eigenvalues), torch.from_numpy(train.eigenvectors)
+    values, vectors = torch.tensor(train.eigenvalues), torch.tensor(train.eigenvectors)
     return augment.colour_axes(values, vectors, spec.augment.colour).float().to(device)
 
 
@@ -171,10 +171,9 @@ def autocast(device: str, precision: str):
 
 def epoch_text(row: dict, epochs: int) -> str:
     held_out = "" if row["val_top1"] is None else f", held-out error {row['val_top1']:.1%}"
-    return (
-        f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.3f}, training error {row['train_top1']:.1%}{held_out},"
-        f" {row['pictures_per_second']:.0f} pictures/s, {clock(row['seconds'])}"
-    )
+    training = f"loss {row['train_loss']:.3f}, training error {row['train_top1']:.1%}"
+    speed = f"{row['pictures_per_second']:.0f} pictures/s, {clock(row['seconds'])}"
+    return f"epoch {row['epoch']}/{epochs}: {training}{held_out}, {speed}"
 
 
 def keep_freed_memory(device: str) -> None:

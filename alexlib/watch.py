@@ -19,8 +19,8 @@ class Watch:
 
     CAUSES = (
         "known causes: a learning rate that is too high; pixels on another scale than 0..255 minus the mean (then the"
-        " initial weights and LRN mean something else); biases of 1 together with a standard deviation of .01 in narrow or"
-        " deep nets (try init_std .03 in conv3-5, as the 2012 code did)"
+        " initial weights and LRN mean something else); biases of 1 together with a standard deviation of .01 in narrow"
+        " or deep nets (try init_std .03 in conv3-5, as the 2012 code did)"
     )
 
     def __init__(self, classes: int, every: int = 50):
@@ -37,7 +37,7 @@ class Watch:
         if len(self.recent) < self.every:
             return
         self.recent = []
-        if step >= 3 * self.every and abs(mean - self.guess) < 0.01 * self.guess and not self.warned:
+        if step >= 8 * self.every and abs(mean - self.guess) < 0.01 * self.guess and not self.warned:
             self.warned = True
             warnings.warn(
                 f"after {step + 1} steps the loss is {mean:.4f}, that of a guess (ln {round(math.exp(self.guess))} ="

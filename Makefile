@@ -1,0 +1,51 @@
+# The whole study from a shell. Needs python3 (3.11 or newer) and make; everything else goes into .venv.
+PYTHON ?= python3
+SCALE ?= sample
+PARAMS ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help train reports test lab lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  e.g. make train SCALE=imagenette PARAMS="-p spec paper -p epochs 10"'
+
+train: $(VENV)/.stamp ## train AlexNet through notebook 04 and write its report (SCALE=sample)
+	$(PY) -m alexlib report 04_train --scale $(SCALE) $(PARAMS)
+
+reports: $(VENV)/.stamp ## run every notebook and write its report (SCALE=sample)
+	$(PY) -m alexlib report all --scale $(SCALE) $(PARAMS)
+
+test: $(VENV)/.stamp ## all tests, and every notebook cell by cell
+	$(PY) -m pytest --nbval-lax
+
+lab: $(VENV)/.stamp ## open the notebooks in JupyterLab
+	$(PY) -m jupyterlab
+
+lint: $(VENV)/.stamp ## check the style, change nothing
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+
+format: $(VENV)/.stamp ## fix the style, bring notebook pairs in step, strip notebook outputs
+	$(PY) -m jupytext --quiet --sync notebooks/*.ipynb
+	$(PY) -m ruff check --fix-only --quiet
+	$(PY) -m ruff format
+	$(PY) -m jupytext --quiet --sync notebooks/*.ipynb
+	$(PY) -m nbstripout --keep-id notebooks/*.ipynb
+
+clean: ## remove .venv and caches; data, runs and reports stay
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache
+	find alexlib tests notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+# The stamp is written last: an interrupted installation is taken up again by the next make.
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed, but '$(PYTHON)' is not: name one, as in make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "'$(PYTHON)' cannot make environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@if command -v uv >/dev/null; then set -x; uv pip install --python $(PY) -c constraints.txt -e '.[lab,test]'; \
+	  else set -x; $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[lab,test]'; fi
+	@touch $@

@@ -1,0 +1,42 @@
+"""What a net does with a batch, layer by layer: sizes of activations and gradients, and how many units speak."""
+
+import torch.nn.functional as F
+
+
+def signals(model, x, labels) -> list[dict]:
+    """One row for each layer with weights, in evaluation mode: forward and backward through one batch.
+
+    Rows: layer, output (standard deviation of what the layer puts out, before its non-linearity), gradient (the same
+    of the loss's gradient there), weight_gradient (root mean square of the weights' gradient over that of the
+    weights), positive (share of outputs above zero).
+    """
+    was_training, outputs = model.training, {}
+    layers = [(name, layer) for name, layer in model.named_children() if hasattr(layer, "weight")]
+
+    def keep(name):
+        def hook(_layer, _inputs, output):
+            output.retain_grad()
+            outputs[name] = output
+
+        return hook
+
+    hooks = [layer.register_forward_hook(keep(name)) for name, layer in layers]
+    model.eval().zero_grad(set_to_none=True)
+    F.cross_entropy(model(x).float(), labels).backward()
+    rows = []
+    for name, layer in layers:
+        output = outputs[name]
+        rows.append(
+            {
+                "layer": name,
+                "output": output.detach().float().std().item(),
+                "gradient": output.grad.float().std().item(),
+                "weight_gradient": (layer.weight.grad.norm() / layer.weight.detach().norm()).item(),
+                "positive": (output.detach() > 0).float().mean().item(),
+            }
+        )
+    for hook in hooks:
+        hook.remove()
+    model.zero_grad(set_to_none=True)
+    model.train(was_training)
+    return rows

@@ -1,0 +1,140 @@
+"""Figures from plain rows and arrays. Each function returns one figure; nothing is trained or loaded here."""
+
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+TRAIN, HELD_OUT, PAPER_LINE = "#7a7a7a", "#c4420f", "#1f5fa8"
+TOWERS = ("#1f5fa8", "#c4420f")
+STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9.5}
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs):
+    """A figure with its axes that only shows where a cell ends in it."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", dpi=100, **kwargs)
+    plt.close(figure)
+    return figure, axes
+
+
+def contact_sheet(images, columns: int = 10, rows: int = 3):
+    """Some pictures of each class, one class a column (the first `columns` classes)."""
+    shown = min(columns, len(images.classes))
+    figure, axes = _figure(1.1 * shown, 1.1 * rows + 0.3, rows, shown, squeeze=False)
+    for label in range(shown):
+        members = np.flatnonzero(images.labels == label)[:rows]
+        for axis in axes[:, label]:
+            axis.axis("off")
+        for axis, pixels in zip(axes[:, label], images.gather(members), strict=False):
+            axis.imshow(pixels)
+        axes[0, label].set_title(images.classes[label], fontsize=8)
+    return figure
+
+
+def picture_grid(pixels, titles=None, columns: int = 8):
+    """Pictures (N, S, S, 3) in reading order."""
+    rows = -(-len(pixels) // columns)
+    figure, axes = _figure(1.3 * columns, 1.45 * rows, rows, columns, squeeze=False)
+    for i, axis in enumerate(axes.flat):
+        axis.axis("off")
+        if i < len(pixels):
+            axis.imshow(pixels[i])
+            axis.set_title(titles[i] if titles else "", fontsize=7)
+    return figure
+
+
+def signal_sizes(signals: dict[str, list[dict]]):
+    """Sizes of activations and gradients by layer, one line a net: {name: rows of `diagnostics.signals`}."""
+    figure, axes = _figure(9, 3, 1, 2)
+    for (key, title), axis in zip(
+        (("output", "Signal: std of each layer's output"), ("gradient", "Gradient of the loss there: std")),
+        axes,
+        strict=True,
+    ):
+        for (name, rows), colour in zip(signals.items(), (*TOWERS, TRAIN), strict=False):
+            axis.semilogy([r["layer"] for r in rows], [r[key] for r in rows], "o-", color=colour, label=name)
+        axis.set_title(title, loc="left")
+        axis.legend(frameon=False)
+    return figure
+
+
+def learning_curves(history: list[dict], chance: float):
+    """Error and loss against epochs; the learning rate's drops as dotted lines."""
+    figure, axes = _figure(9, 3.3, 1, 2)
+    epochs = [row["epoch"] for row in history]
+    for axis, key, factor in ((axes[0], "top1", 100), (axes[1], "loss", 1)):
+        for part, colour, name in (("train", TRAIN, "training, running"), ("val", HELD_OUT, "held out, centre view")):
+            values = [row[f"{part}_{key}"] for row in history]
+            if None not in values:
+                axis.plot(epochs, [factor * v for v in values], "o-", ms=3, color=colour, label=name)
+        for before, after in pairwise(history):
+            if after["lr"] != before["lr"]:
+                axis.axvline(before["epoch"] + 0.5, color="k", lw=0.8, ls=":")
+        axis.set_xlabel("epochs (dotted: learning rate lowered)")
+    axes[0].axhline(100 * chance, color="k", lw=0.8, ls="--")
+    axes[0].annotate("chance", (epochs[0], 100 * chance), (0, -10), textcoords="offset points", fontsize=8)
+    axes[0].set(ylabel="top-1 error, %", ylim=(0, None))
+    axes[0].set_title(f"Error after {epochs[-1]} epochs: training {100 * history[-1]['train_top1']:.1f} %", loc="left")
+    axes[1].set(ylabel="cross-entropy, nats")
+    axes[1].set_title("Loss", loc="left")
+    axes[1].legend(frameon=False)
+    return figure
+
+
+def view_errors(errors: list[dict]):
+    """Centre view against ten views: rows of measure, views, error, low, high (in 0..1)."""
+    figure, axis = _figure(6.5, 2.2)
+    for i, row in enumerate(reversed(errors)):
+        colour = HELD_OUT if row["views"] == "ten" else TRAIN
+        axis.plot([100 * row["low"], 100 * row["high"]], [i, i], color=colour, lw=3, alpha=0.35)
+        axis.plot(100 * row["error"], i, "o", color=colour)
+        text = f"{100 * row['error']:.1f} %"
+        axis.annotate(text, (100 * row["error"], i), (0, 6), textcoords="offset points", ha="center")
+    axis.set_yticks(range(len(errors)), [f"{r['measure']}, {r['views']}" for r in reversed(errors)])
+    axis.set(xlabel="test error, % (bar: 95 % interval over pictures)", ylim=(-0.5, len(errors) - 0.2))
+    axis.set_title("Averaging ten views against the centre view", loc="left")
+    return figure
+
+
+def kernels(weights, towers: int = 2, columns: int = 16):
+    """First-layer kernels (K, 3, h, w), each scaled to its own range, tower by tower as in the paper's Figure 3."""
+    low, high = weights.amin((1, 2, 3), True), weights.amax((1, 2, 3), True)
+    tiles = ((weights - low) / (high - low + 1e-12)).permute(0, 2, 3, 1).numpy()
+    groups = np.array_split(tiles, towers)
+    rows = [-(-len(group) // columns) for group in groups]
+    figure, axes = _figure(8, 0.52 * sum(rows) + 0.5 * towers, towers, 1, squeeze=False, height_ratios=rows)
+    for i, (group, axis) in enumerate(zip(groups, axes[:, 0], strict=True)):
+        axis.imshow(_mosaic(group, columns), interpolation="nearest")
+        axis.axis("off")
+        title = f"{len(group)} kernels" + (f" of tower {i + 1}" if towers > 1 else "")
+        axis.set_title(title, color=TOWERS[i], loc="left")
+    return figure
+
+
+def _mosaic(tiles, columns: int):
+    """Tiles (K, h, w, 3) side by side with a white line between them."""
+    n, height, width, _ = tiles.shape
+    rows = -(-n // columns)
+    sheet = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, 3))
+    for i, tile in enumerate(tiles):
+        r, c = divmod(i, columns)
+        sheet[r * (height + 1) : r * (height + 1) + height, c * (width + 1) : c * (width + 1) + width] = tile
+    return sheet
+
+
+def predictions(pixels, labels, probabilities, classes, show_pictures: bool = True):
+    """Pictures (N, S, S, 3) with their five most probable classes, the true one in colour (Figure 4, left)."""
+    n = len(labels)
+    figure, axes = _figure(1.75 * n, 3.2, 2, n, squeeze=False, height_ratios=(3, 2))
+    for i in range(n):
+        axes[0, i].axis("off")
+        axes[0, i].imshow(pixels[i] if show_pictures else np.full((4, 4, 3), 0.93))
+        axes[0, i].set_title(classes[labels[i]], fontsize=8)
+        best = np.argsort(-probabilities[i].astype(np.float32), kind="stable")[:5][::-1]
+        colours = [HELD_OUT if c == labels[i] else "#b9c6d6" for c in best]
+        axes[1, i].barh(range(len(best)), probabilities[i][best].astype(np.float32), color=colours)
+        for k, c in enumerate(best):
+            axes[1, i].text(0.03, k, classes[c], va="center", fontsize=7)
+        axes[1, i].set(xlim=(0, 1), xticks=[], yticks=[])
+    return figure

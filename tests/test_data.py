@@ -1,0 +1,566 @@
+"""Pictures of every shape and mode, packs that survive changes, kills and races, and the sets made from them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexlib import data, decode, pack, sources
+from alexlib.paths import ROOT
+
+SIDE = 16
+
+
+@pytest.fixture(autouse=True)
+def roots(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEXLIB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("ALEXLIB_DATA", str(tmp_path / "data"))
+
+
+def noise(seed, height=SIDE, width=SIDE):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def make_set(folder, counts=(("cat", 6, 2), ("dog", 4, 3)), test="val"):
+    """PNG files of side SIDE, so that their decoded bytes are known; returns {"train": pixels, "test": pixels}."""
+    pixels = {"train": [], "test": []}
+    for c, (name, *numbers) in enumerate(counts):
+        for split, where, number in zip(("train", "test"), ("train", test), numbers, strict=True):
+            (folder / where / name).mkdir(parents=True)
+            for i in range(number):
+                pixels[split].append(noise((c, i, split == "train")))
+                Image.fromarray(pixels[split][-1]).save(folder / where / name / f"{i}.png")
+    return {split: np.stack(list_) for split, list_ in pixels.items()}
+
+
+def packs():
+    """Names under packs/: whole packs and leftovers, without the (empty) lock files."""
+    return sorted(p.name for p in pack.runs_root().glob("packs/*") if p.suffix != ".lock")
+
+
+def load(folder, side=SIDE, **more):
+    return data.load(folder, side, progress=None, **more)
+
+
+# ---- decoding ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(96, 40), (40, 96), (33, 20), (20, 33), (24, 12), (9, 7), (SIDE, SIDE), (SIDE, 41)])
+def test_short_side_then_centre_crop(tmp_path, size):
+    """A ramp over x and y says where each pixel of the square came from."""
+    width, height = size
+    ramp = np.zeros((height, width, 3), np.uint8)
+    ramp[..., 0] = np.arange(width) * 2
+    ramp[..., 1] = np.arange(height)[:, None] * 2
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    square = decode.decode(tmp_path / "ramp.png", SIDE)
+    assert square.shape == (SIDE, SIDE, 3) and square.dtype == np.uint8
+    short = min(size)
+    step = short / SIDE
+    centres = (np.arange(SIDE) + 0.5) * step - 0.5
+    inner = slice(2, -2)  # resampling flattens a ramp at its ends
+    for axis, length in ((1, width), (0, height)):
+        expected = 2 * ((length - short) // 2 + centres)
+        seen = square[..., 1 - axis].astype(float).mean(axis=1 - axis)
+        assert np.abs(seen - expected)[inner].max() < 1.5
+    if short == SIDE:
+        left, top = (width - SIDE) // 2, (height - SIDE) // 2
+        assert (square == ramp[top : top + SIDE, left : left + SIDE]).all()
+
+
+def test_big_jpeg_is_decoded_at_a_fraction_and_stays_the_same_picture(tmp_path):
+    x, y = np.meshgrid(np.linspace(0, 6, 800), np.linspace(0, 4, 500))
+    smooth = np.stack([128 + 100 * np.sin(x + k) * np.cos(y) for k in range(3)], -1).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "a.JPEG", quality=95, subsampling=0)
+    whole = Image.open(tmp_path / "a.JPEG").crop((150, 0, 650, 500)).resize((62, 62), Image.Resampling.BICUBIC)
+    difference = decode.decode(tmp_path / "a.JPEG", 62).astype(int) - np.asarray(whole, int)
+    assert np.abs(difference).max() <= 4
+
+
+MODES = {  # a mode, its pixel value, the RGB it must become
+    "1": (1, (255, 255, 255)),
+    "L": (77, (77, 77, 77)),
+    "LA": ((40, 255), (40, 40, 40)),
+    "RGBA": ((10, 200, 30, 255), (10, 200, 30)),
+    "CMYK": ((255, 0, 0, 0), (0, 255, 255)),
+    "I;16": (257 * 100, (100, 100, 100)),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_become_rgb(tmp_path, mode):
+    value, expected = MODES[mode]
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    if mode == "I;16":
+        Image.fromarray(np.full((20, 30), value, np.uint16)).save(path)
+    else:
+        Image.new(mode, (30, 20), value).save(path)
+    with Image.open(path) as saved:
+        assert saved.mode == mode
+    assert (decode.decode(path, SIDE) == expected).all()
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 65536, (SIDE, SIDE)).astype(np.uint16)
+    levels[0, :2] = 0, 65535
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    assert (decode.decode(tmp_path / "a.png", SIDE)[..., 1] == np.round(levels / 65535 * 255)).all()
+
+
+def test_transparency_shows_white(tmp_path):
+    half = Image.new("RGBA", (SIDE, SIDE), (255, 0, 0, 255))
+    half.paste((0, 0, 0, 0), (0, 0, SIDE // 2, SIDE))
+    half.save(tmp_path / "rgba.png")
+    palette = Image.new("P", (SIDE, SIDE), 1)
+    palette.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
+    palette.paste(2, (0, 0, SIDE // 2, SIDE))
+    palette.save(tmp_path / "palette.png", transparency=2)
+    palette.save(tmp_path / "palette.gif", transparency=2)
+    for name in ("rgba.png", "palette.png", "palette.gif"):
+        square = decode.decode(tmp_path / name, SIDE)
+        assert (square[:, : SIDE // 2] == 255).all() and (square[:, SIDE // 2 :] == (255, 0, 0)).all(), name
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no picture", "empty"])
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_a_broken_file_is_named_and_leaves_no_pack(tmp_path, damage, kind):
+    make_set(tmp_path / "set")
+    broken = tmp_path / "set" / "train" / "dog" / f"broken.{kind}"
+    Image.fromarray(noise(0, 64, 64)).save(broken)
+    whole = broken.read_bytes()
+    broken.write_bytes({"truncated": whole[: len(whole) // 2], "no picture": b"<html>404</html>", "empty": b""}[damage])
+    with pytest.raises(ValueError, match=rf"{broken} cannot be decoded .*replace or delete"):
+        load(tmp_path / "set")
+    assert packs() == []
+    broken.unlink()
+    assert len(load(tmp_path / "set")[0]) == 10
+
+
+# ---- what a set holds --------------------------------------------------------------------------------------
+
+
+def test_a_folder_becomes_two_sets_in_sorted_order(tmp_path):
+    pixels = make_set(tmp_path / "set")
+    (tmp_path / "set" / "train" / "cat" / "notes.txt").write_text("no picture")
+    (tmp_path / "set" / "train" / "cat" / "._0.png").write_text("hidden")
+    train, test = load(tmp_path / "set")
+    assert (np.asarray(train.pixels) == pixels["train"]).all() and (np.asarray(test.pixels) == pixels["test"]).all()
+    assert train.labels.tolist() == [0] * 6 + [1] * 4 and train.labels.dtype == np.int64
+    assert test.labels.tolist() == [0] * 2 + [1] * 3
+    assert train.classes == test.classes == ("cat", "dog")
+    assert (train.name, train.split, test.split, train.side, len(test)) == ("set", "train", "test", SIDE, 5)
+    assert train.fingerprint != test.fingerprint and train.origin == "folder of 15 .png files"
+    with pytest.raises(ValueError):
+        train.pixels[0] = 0
+
+
+def test_mean_and_colour_axes_are_those_of_all_training_pixels(tmp_path):
+    rng = np.random.default_rng(5)
+    mix = np.array([[60, 10, 0], [50, -5, 8], [40, 3, -6]])
+    for split, name in (("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")):
+        (tmp_path / "set" / split / name).mkdir(parents=True)
+        for i in range(20):
+            colours = np.clip(110 + rng.standard_normal((SIDE, SIDE, 3)) @ mix.T, 0, 255).astype(np.uint8)
+            Image.fromarray(colours).save(tmp_path / "set" / split / name / f"{i}.png")
+    train, test = load(tmp_path / "set")
+    pixels = train.gather(range(len(train))).astype(np.float64)
+    covariance = np.cov(pixels.reshape(-1, 3), rowvar=False, bias=True)
+    vectors = train.eigenvectors
+    assert train.mean.dtype == np.float32 and np.abs(train.mean - pixels.mean(axis=0)).max() < 1e-5
+    assert np.allclose(vectors @ np.diag(train.eigenvalues) @ vectors.T, covariance, rtol=1e-9)
+    assert np.allclose(train.eigenvalues, np.linalg.eigvalsh(covariance), rtol=1e-9)
+    assert np.allclose(vectors.T @ vectors, np.eye(3), atol=1e-12)
+    assert all(column[np.abs(column).argmax()] > 0 for column in vectors.T)
+    assert test.mean is train.mean and test.eigenvalues is train.eigenvalues
+
+
+def test_one_colour_alone_has_no_negative_variance(tmp_path):
+    for where in ("train/a", "val/a"):
+        (tmp_path / "set" / where).mkdir(parents=True)
+        Image.new("RGB", (20, 20), (13, 101, 211)).save(tmp_path / "set" / where / "0.png")
+    train, _ = load(tmp_path / "set")
+    assert (train.eigenvalues >= 0).all() and np.allclose(train.eigenvalues, 0, atol=1e-6)
+    assert pack.principal_axes(np.diag([-1e-9, 2.0, 1.0]))[0].tolist() == [0, 1, 2]
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path):
+    make_set(tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    os.utime(tmp_path / "two" / "train" / "cat" / "0.png", (1, 1))
+    one, two = load(tmp_path / "one"), load(tmp_path / "two")
+    assert one[0].fingerprint == two[0].fingerprint and one[1].fingerprint == two[1].fingerprint
+    (tmp_path / "two" / "train" / "cat" / "5.png").rename(tmp_path / "two" / "train" / "dog" / "!.png")
+    relabelled, test = load(tmp_path / "two")
+    assert (relabelled.labels != one[0].labels).any() and (relabelled.pixels == one[0].pixels).all()
+    assert relabelled.fingerprint != one[0].fingerprint and test.fingerprint == one[1].fingerprint
+    Image.fromarray(noise(99)).save(tmp_path / "one" / "train" / "cat" / "0.png")
+    assert load(tmp_path / "one")[0].fingerprint != one[0].fingerprint
+
+
+# ---- parts of a set ----------------------------------------------------------------------------------------
+
+
+def test_subset_and_gather_equal_direct_indexing(tmp_path):
+    pixels = make_set(tmp_path / "set")["train"]
+    train, _ = load(tmp_path / "set")
+    some = [7, 0, 7, 3]
+    assert (train.gather(some) == pixels[some]).all()
+    part = train.subset([9, 2, 5, 0], split="part")
+    assert (part.gather([3, 1]) == pixels[[0, 2]]).all() and (part.pixels[1] == pixels[2]).all()
+    assert part.labels.tolist() == [1, 0, 0, 0] and (len(part), part.side, part.split) == (4, SIDE, "part")
+    inner = part.subset(part.labels == 0)
+    assert (inner.gather([0, 1, 2]) == pixels[[2, 5, 0]]).all() and len(inner) == 3
+    assert np.shares_memory(inner.pixels.array, train.pixels), "a subset must not copy the pixels"
+    assert part.fingerprint not in (train.fingerprint, train.subset([9, 2, 5, 1]).fingerprint)
+    assert part.fingerprint == train.subset([9, 2, 5, 0]).fingerprint
+    assert train.gather([]).shape == (0, SIDE, SIDE, 3)
+    copy = train.gather([0])
+    copy[:] = 0
+    assert (train.gather([0]) == pixels[[0]]).all()
+
+
+@pytest.mark.parametrize("wrong", [[10], [-1], [0.5], [[0, 1]], [True, False]])
+def test_indices_outside_the_set_are_refused(tmp_path, wrong):
+    make_set(tmp_path / "set")
+    with pytest.raises(IndexError, match="indices"):
+        load(tmp_path / "set")[0].gather(wrong)
+
+
+def images(labels):
+    """A set without files, each pixel of picture i being i."""
+    labels = np.asarray(labels)
+    pixels = np.broadcast_to(np.arange(len(labels), dtype=np.uint8)[:, None, None, None], (len(labels), 4, 4, 3))
+    axes = {"mean": np.zeros((4, 4, 3), np.float32), "eigenvalues": np.ones(3), "eigenvectors": np.eye(3)}
+    return data.Images(pixels, labels, ("a", "b", "c"), **axes, name="made", split="train", fingerprint="f")
+
+
+def test_holdout_is_stratified_disjoint_and_the_same_each_time():
+    whole = images([0] * 100 + [1] * 50 + [2] * 10)
+    rest, held = whole.holdout(0.2, seed=1)
+    assert np.bincount(held.labels).tolist() == [20, 10, 2] and np.bincount(rest.labels).tolist() == [80, 40, 8]
+    ids = [part.gather(range(len(part)))[:, 0, 0, 0] for part in (rest, held)]
+    assert sorted(np.concatenate(ids).tolist()) == list(range(160))
+    assert (rest.split, held.split) == ("train", "holdout")
+    assert (whole.holdout(0.2, seed=1)[1].pixels.rows == held.pixels.rows).all()
+    assert (whole.holdout(0.2, seed=2)[1].pixels.rows != held.pixels.rows).any()
+
+
+def test_holdout_leaves_something_of_each_class_on_both_sides():
+    for fraction in (0.01, 0.99):
+        rest, held = images([0] * 5 + [1] * 2 + [2]).holdout(fraction, seed=0)
+        assert set(rest.labels) == {0, 1, 2} and set(held.labels) == {0, 1}
+    for wrong in (0, 1, -0.1, 1.5):
+        with pytest.raises(ValueError, match="fraction"):
+            images([0, 1]).holdout(wrong, seed=0)
+
+
+def test_images_that_do_not_fit_together_are_refused():
+    with pytest.raises(ValueError, match="do not fit 3 classes"):
+        images([0, 3])
+    with pytest.raises(ValueError, match=r"labels \(N,\)"):
+        images([[0, 1]])
+
+
+# ---- packs -------------------------------------------------------------------------------------------------
+
+
+def no_decoding(*_):
+    raise AssertionError("decoded again")
+
+
+def test_an_unchanged_set_is_not_decoded_again(tmp_path, monkeypatch):
+    make_set(tmp_path / "set")
+    first = load(tmp_path / "set")
+    monkeypatch.setattr(decode, "decode", no_decoding)
+    second = load(tmp_path / "set")
+    assert len(packs()) == 1 and (np.asarray(second[0].pixels) == np.asarray(first[0].pixels)).all()
+    assert (second[0].mean == first[0].mean).all() and second[0].fingerprint == first[0].fingerprint
+    with pytest.raises(AssertionError, match="decoded again"):
+        load(tmp_path / "set", side=8)
+
+
+@pytest.mark.parametrize("change", ["rewritten", "touched", "added", "removed", "renamed", "moved to the other split"])
+def test_a_changed_set_makes_a_new_pack(tmp_path, change):
+    make_set(tmp_path / "set")
+    load(tmp_path / "set")
+    one = tmp_path / "set" / "train" / "cat" / "0.png"
+    if change == "rewritten":
+        Image.fromarray(noise(99)).save(one)
+    elif change == "touched":
+        os.utime(one, ns=(0, one.stat().st_mtime_ns + 1))
+    elif change == "added":
+        Image.fromarray(noise(99)).save(one.with_name("new.png"))
+    elif change == "removed":
+        one.unlink()
+    else:
+        one.rename(one.with_name("new.png") if change == "renamed" else tmp_path / "set" / "val" / "cat" / "new.png")
+    train, _ = load(tmp_path / "set")
+    assert len(packs()) == 2
+    assert len(train) == {"added": 11, "removed": 9, "moved to the other split": 9}.get(change, 10)
+    if change == "rewritten":
+        assert (train.gather([0])[0] == noise(99)).all()
+
+
+def test_size_alone_and_split_alone_make_a_new_pack(tmp_path):
+    make_set(tmp_path / "set", (("cat", 3, 1),))
+    (tmp_path / "set" / "val" / "cat" / "0.png").rename(tmp_path / "set" / "val" / "cat" / "9.png")
+    load(tmp_path / "set")
+    last = tmp_path / "set" / "train" / "cat" / "2.png"
+    then = last.stat().st_mtime_ns
+    Image.new("RGB", (SIDE, SIDE)).save(last)
+    os.utime(last, ns=(then, then))
+    assert not load(tmp_path / "set")[0].gather([2]).any()
+    last.rename(tmp_path / "set" / "val" / "cat" / "2.png")  # the files in a row are the same as before
+    assert [len(images) for images in load(tmp_path / "set")] == [2, 2]
+
+
+def test_an_interrupted_packing_leaves_nothing(tmp_path, monkeypatch):
+    pixels = make_set(tmp_path / "set")["train"]
+
+    def interrupted(path, side, real=decode.decode):
+        if path.name == "3.png":
+            raise KeyboardInterrupt
+        return real(path, side)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(decode, "decode", interrupted)
+        load(tmp_path / "set")
+    assert packs() == []
+    assert (np.asarray(load(tmp_path / "set")[0].pixels) == pixels).all()
+
+
+STALLING = """
+import sys, threading
+from alexlib import data, decode
+real = decode.decode
+def stall(path, side):
+    if path.name == "5.png":
+        print("stalled", flush=True)
+        threading.Event().wait()
+    return real(path, side)
+decode.decode = stall
+data.load(sys.argv[1], int(sys.argv[2]))
+"""
+
+
+def python(code, *arguments):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_packing_is_swept_away_by_the_next(tmp_path):
+    pixels = make_set(tmp_path / "set")["train"]
+    process = python(STALLING, tmp_path / "set", SIDE)
+    assert process.stdout.readline() == "stalled\n"
+    make_set(tmp_path / "other")
+    load(tmp_path / "other")
+    assert len([name for name in packs() if name.endswith(".part")]) == 1, "a living packing must be left alone"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(packs()) == 2
+    load(tmp_path / "other", side=8)
+    assert len(packs()) == 2 and not any(name.endswith(".part") for name in packs())
+    assert (np.asarray(load(tmp_path / "set")[0].pixels) == pixels).all()
+
+
+def test_a_second_process_waits_and_takes_the_place_of_a_killed_one(tmp_path):
+    make_set(tmp_path / "set")
+    first = python(STALLING, tmp_path / "set", SIDE)
+    assert first.stdout.readline() == "stalled\n"
+    second = python(
+        "import sys\nfrom alexlib import data\ndata.load(sys.argv[1], int(sys.argv[2]))", tmp_path / "set", SIDE
+    )
+    assert "waiting" in second.stderr.readline()
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert "packed set: 15 pictures" in second.communicate()[1] and second.returncode == 0
+    assert len(packs()) == 1
+
+
+def test_two_processes_at_once_share_one_pack(tmp_path):
+    make_set(tmp_path / "set", (("cat", 60, 20), ("dog", 60, 20)))
+    code = "import sys\nfrom alexlib import data\nprint(data.load(sys.argv[1], 16)[0].fingerprint)"
+    results = [process.communicate() for process in [python(code, tmp_path / "set") for _ in range(3)]]
+    assert len({out for out, _ in results}) == 1 and results[0][0]
+    assert sum("packed set" in err for _, err in results) == 1, "packed once"
+    assert len(packs()) == 1
+
+
+@pytest.mark.parametrize("name", ["train.u8", "test.labels.npy", "statistics.npz", "meta.json"])
+@pytest.mark.parametrize("left", [0, 100, None])
+def test_a_damaged_pack_is_named(tmp_path, name, left):
+    make_set(tmp_path / "set")
+    load(tmp_path / "set")
+    folder = next(pack.runs_root().glob("packs/set-*"))
+    if left is None:
+        (folder / name).unlink()
+    else:
+        os.truncate(folder / name, left)
+    with pytest.raises(ValueError, match=rf"{folder} is damaged .*delete this folder"):
+        load(tmp_path / "set")
+
+
+def test_a_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    make_set(tmp_path / "set")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=15 * SIDE * SIDE * 3))
+    monkeypatch.setattr(decode, "decode", no_decoding)
+    with pytest.raises(OSError, match=r"needs 0\.00 GB.* free: make room, or set ALEXLIB_RUNS"):
+        load(tmp_path / "set")
+    assert packs() == []
+
+
+def test_a_large_set_takes_bounded_memory():
+    """Few pictures may be read ahead of the one that is written."""
+    begun = []
+    split = pack.Split(np.zeros(500, np.int64), lambda i: begun.append(i) or np.zeros((4, 4, 3), np.uint8))
+    for done, _ in enumerate(pack._pictures(split)):
+        assert len(begun) <= done + 1 + pack.AHEAD * os.cpu_count()
+    assert done == 499
+
+
+def test_progress_counts_every_picture_and_ends_in_one_line(tmp_path, capfd):
+    make_set(tmp_path / "set")
+    seen = []
+    data.load(tmp_path / "set", SIDE, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 15) for i in range(1, 16)] and capfd.readouterr() == ("", "")
+    data.load(tmp_path / "set", 8)
+    assert capfd.readouterr().err.startswith("packed set: 15 pictures in ")
+    data.load(tmp_path / "set", 8)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_pack_says_what_it_is(tmp_path):
+    make_set(tmp_path / "set")
+    _, test = load(tmp_path / "set")
+    meta = json.loads(next(pack.runs_root().glob("packs/set-*/meta.json")).read_text())
+    assert meta["shapes"] == {"train": [10, SIDE, SIDE, 3], "test": [5, SIDE, SIDE, 3]}
+    assert meta["sha256"]["test"].startswith(test.fingerprint) and meta["numpy"] == np.__version__
+
+
+# ---- wrong folders and missing sets ------------------------------------------------------------------------
+
+
+def test_folders_that_are_laid_out_otherwise_are_explained(tmp_path):
+    folder = tmp_path / "set"
+    with pytest.raises(FileNotFoundError, match=r"set is no folder, and no set known by name .*imagenette"):
+        load(folder)
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"has no train/ \(it has: no folders\); expected are train/<class>"):
+        load(folder)
+    make_set(folder, (("cat", 1, 1),), test="validation")
+    with pytest.raises(FileNotFoundError, match=r"has no val/ or test/ \(it has: train, validation\); expected"):
+        load(folder)
+    (folder / "val").mkdir()
+    Image.fromarray(noise(0)).save(folder / "val" / "0.JPEG")
+    with pytest.raises(ValueError, match=r"val has no class folders \(1 pictures lie directly in it\); expected"):
+        load(folder)
+    (folder / "val" / "cat").mkdir()
+    with pytest.raises(ValueError, match=r"val/cat holds no pictures \(.jpeg .jpg"):
+        load(folder)
+    (folder / "val" / "0.JPEG").rename(folder / "val" / "cat" / "0.JPEG")
+    assert len(load(folder)[1]) == 1
+    (folder / "test").mkdir()
+    with pytest.raises(ValueError, match="has both val/ and test/"):
+        load(folder)
+
+
+def test_different_classes_in_train_and_test_are_named(tmp_path):
+    make_set(tmp_path / "set")
+    (tmp_path / "set" / "val" / "dog").rename(tmp_path / "set" / "val" / "wolf")
+    with pytest.raises(ValueError, match=r"only train/ has 1 \(dog\) and only val/ has 1 \(wolf\)"):
+        load(tmp_path / "set")
+
+
+def test_no_set_and_no_network(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", offline)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", offline)
+    for name in ("cifar10", "imagenette"):
+        wanted = (
+            rf"looked for .*{name}.* download failed \(OSError: no route to host\)\. Put the pictures into .*{name}: "
+        )
+        with pytest.raises(FileNotFoundError, match=wanted):
+            load(name)
+    with pytest.raises(FileNotFoundError, match=r"ImageNet is not at .*imagenet: get ILSVRC-2012"):
+        load("imagenet")
+    assert packs() == []
+
+
+@pytest.mark.parametrize("place", ["imagenette", "imagenette2", "imagenette2-320"])
+def test_imagenette_is_found_where_it_lies_and_named_for_people(tmp_path, place):
+    make_set(tmp_path / "data" / place, (("n01440764", 2, 1), ("n03888257", 1, 1)))
+    train, _ = load("imagenette")
+    assert train.classes == ("tench", "parachute") and train.name == "imagenette"
+
+
+def test_imagenette_is_downloaded_whole_or_not_at_all(tmp_path, monkeypatch):
+    root, fail = tmp_path / "data", True
+
+    def download(part, size, download):
+        make_set(sources.Path(part) / "imagenette2-320", (("n01440764", 2, 1),))
+        if fail:
+            raise RuntimeError("connection lost")
+
+    monkeypatch.setattr("torchvision.datasets.Imagenette", download)
+    with pytest.raises(FileNotFoundError, match="connection lost"):
+        load("imagenette")
+    assert list(root.iterdir()) == []
+    fail = False
+    assert len(load("imagenette")[0]) == 2
+    assert [path.name for path in root.iterdir()] == ["imagenette2-320"]
+
+
+def test_cifar10_from_torchvision_and_from_a_folder(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+
+    def published(root, train, download):
+        part = slice(0, 4) if train else slice(4, 6)
+        return SimpleNamespace(data=pixels[part], targets=[1, 0, 0, 1, 1, 0][part], classes=["airplane", "automobile"])
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", published)
+    train, test = load("cifar10", side=32)
+    assert (np.asarray(train.pixels) == pixels[:4]).all() and test.labels.tolist() == [1, 0]
+    assert train.origin == "CIFAR-10 as published" and train.classes == ("airplane", "automobile")
+    make_set(tmp_path / "data" / "cifar10", test="test")
+    train, _ = load("cifar10", side=32)
+    assert train.origin == "folder of 15 .png files" and train.classes == ("cat", "dog") and train.name == "cifar10"
+
+
+def test_the_sample_is_generated_and_its_size_is_free():
+    train, test = load("sample", train_n=12, test_n=11)
+    assert (len(train), len(test), train.name, train.side) == (12, 11, "sample", SIDE)
+    assert test.labels.tolist() == [*range(10), 0] and len(train.classes) == 10
+    assert (train.gather([3])[0] == sources.sample.picture(sources.SAMPLE_SEED, "train", 3, SIDE)[0]).all()
+    with pytest.raises(ValueError, match="at least 1"):
+        load("sample", train_n=0)
+    with pytest.raises(ValueError, match="are for the source 'sample'"):
+        load("imagenette", train_n=5)
+
+
+def test_a_flat_folder_is_one_class(tmp_path):
+    for i in range(3):
+        Image.fromarray(noise(i)).save(tmp_path / f"{i}.PNG")
+    flat = data.load_flat(tmp_path, SIDE, progress=None)
+    assert len(flat) == 3 and flat.classes == ("unlabelled",) and (flat.gather([2])[0] == noise(2)).all()
+    with pytest.raises(FileNotFoundError, match="no folder with pictures"):
+        data.load_flat(tmp_path / "nowhere", SIDE)
+
+
+def test_a_big_folder_is_scanned_quickly(tmp_path):
+    for where in ("train/a", "val/a"):
+        (tmp_path / "set" / where).mkdir(parents=True)
+        for i in range(5000):
+            (tmp_path / "set" / where / f"{i}.jpg").touch()
+    start = time.perf_counter()
+    sources.find(tmp_path / "set", SIDE)
+    assert time.perf_counter() - start < 1

@@ -1,0 +1,73 @@
+"""Figures show the numbers they are given."""
+
+import numpy as np
+import torch
+
+from alexlib import plots
+from alexlib.config import PAPER
+from alexlib.diagnostics import signals
+from alexlib.nets import AlexNet
+
+
+def history(n=3):
+    keys = ("train_loss", "train_top1", "val_loss", "val_top1")
+    return [{"epoch": i + 1, "lr": 0.01 if i < 2 else 0.001} | {k: 0.9 - 0.1 * i for k in keys} for i in range(n)]
+
+
+def test_learning_curves_draw_both_errors_in_percent_and_the_drop():
+    figure = plots.learning_curves(history(), chance=0.9)
+    lines = {line.get_label(): line for line in figure.axes[1].lines}
+    np.testing.assert_allclose(lines["held out, centre view"].get_ydata(), [0.9, 0.8, 0.7])
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [90, 80, 70])
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == ":"] == [2.5]
+    assert "70.0 %" in figure.axes[0].get_title(loc="left")
+
+
+def test_learning_curves_without_held_out_pictures():
+    rows = [row | {"val_loss": None, "val_top1": None} for row in history()]
+    assert plots.learning_curves(rows, 0.9).axes[1].lines[0].get_label() == "training, running"
+
+
+def test_kernels_stand_in_rows_by_tower():
+    weights = torch.zeros(8, 3, 5, 5)
+    weights[5, 0, 2, 3] = 1.0  # one red point in the second kernel of the second tower
+    figure = plots.kernels(weights, 2, columns=2)
+    assert len(figure.axes) == 2
+    sheet = figure.axes[1].images[0].get_array()
+    assert sheet.shape == (11, 11, 3)
+    assert tuple(sheet[2, 6 + 3]) == (1, 0, 0) and tuple(sheet[2, 6 + 2]) == (0, 0, 0)
+
+
+def test_predictions_mark_the_true_class_and_hide_pictures_when_told():
+    pixels = np.full((2, 8, 8, 3), 200, np.uint8)
+    probabilities = np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]], np.float16)
+    figure = plots.predictions(pixels, np.array([2, 0]), probabilities, ("ant", "bee", "cat"), show_pictures=False)
+    bars = figure.axes[2].patches
+    assert [round(bar.get_width(), 2) for bar in bars] == [0.1, 0.2, 0.7]
+    assert bars[1].get_facecolor() != bars[0].get_facecolor() == bars[2].get_facecolor()
+    assert figure.axes[0].images[0].get_array().shape == (4, 4, 3)
+
+
+def test_signals_are_the_standard_deviations_of_outputs_and_gradients():
+    torch.manual_seed(0)
+    net = AlexNet(PAPER.replace(input=64, width=1 / 16, classes=5)).eval()
+    x, labels = torch.randn(4, 3, 64, 64) * 50, torch.tensor([0, 1, 2, 3])
+    rows = signals(net, x, labels)
+    assert [row["layer"] for row in rows] == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+    scores = net(x)
+    grad = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, labels), scores)[0]
+    assert abs(rows[-1]["output"] - scores.std().item()) < 1e-6
+    assert abs(rows[-1]["gradient"] - grad.std().item()) < 1e-6
+    assert all(p.grad is None for p in net.parameters()) and not net.training
+
+
+def test_contact_sheet_has_a_column_a_class(tmp_path):
+    class Pictures:
+        classes, labels = ("ant", "bee"), np.array([0, 1, 0, 1, 1])
+
+        def gather(self, rows):
+            return np.stack([np.full((8, 8, 3), r, np.uint8) for r in rows])
+
+    figure = plots.contact_sheet(Pictures(), rows=2)
+    shown = [int(axis.images[0].get_array()[0, 0, 0]) for axis in figure.axes]
+    assert shown == [0, 1, 2, 3]

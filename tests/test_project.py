@@ -1,0 +1,122 @@
+"""What keeps the project one project: direction of imports, sizes, and files that must agree."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import alexlib
+from alexlib.paths import ROOT
+
+ORDER = (  # a module imports only from those before it
+    *("paths", "progress", "stats", "paper", "claims", "config", "layers", "nets", "diagnostics"),
+    *("sample", "decode", "pack", "sources", "data", "augment"),
+    *("optim", "watch", "checkpoint", "rows", "train", "towers", "study"),
+    *("plots", "report", "__main__"),
+)
+THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
+SOURCES = sorted((ROOT / "alexlib").rglob("*.py"))
+MODULES = [path for path in SOURCES if path.stem != "__init__"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+
+
+def imports(nodes):
+    """(level, module) of every import among the nodes; `from . import x` gives x."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is None:
+            yield from ((node.level, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "alexlib":
+            yield from ((0, f"alexlib.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.level, node.module
+
+
+def at_import(tree):
+    """Nodes that run when the module is imported: everything outside functions."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from at_import(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_point_one_way(path):
+    assert path.stem in ORDER, f"give {path.stem} its place in ORDER"
+    for level, module in imports(ast.walk(ast.parse(path.read_text()))):
+        if level or module.split(".")[0] == "alexlib":
+            name = module.removeprefix("alexlib.").split(".")[0]
+            if name not in ("alexlib", "__version__"):
+                assert name in ORDER[: ORDER.index(path.stem)], f"{path.stem} must not import {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_importing_needs_the_four_packages_alone(path):
+    for level, module in imports(at_import(ast.parse(path.read_text()))):
+        name = module.split(".")[0]
+        if not level and name not in sys.stdlib_module_names and name != "alexlib":
+            assert name in THIRD_PARTY, f"import {name} inside the function that needs it"
+
+
+def test_the_library_stays_thin():
+    lines = {path.name: len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: count for name, count in lines.items() if count > 300} == {}
+    assert sum(lines.values()) < 3000
+
+
+def test_version_and_module_map():
+    assert alexlib.__version__ == PROJECT["version"]
+    listed = re.findall(r"^    (\w+) ", alexlib.__doc__, re.M)
+    missing = {path.stem for path in MODULES} - {"__main__"} - set(listed)
+    assert not missing, f"add to the docstring of alexlib: {missing}"
+
+
+def test_environment_yml_reads_pyproject():
+    env = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *native, pip = env["dependencies"]
+    python = next(line for line in native if line.startswith("python="))
+    assert env["name"] == PROJECT["name"] and "pip" in native and len(native) == 2
+    assert Requirement("python" + PROJECT["requires-python"]).specifier.contains(python.removeprefix("python="))
+    assert pip["pip"] == ["-c constraints.txt", "-e .[lab,test]"]
+    assert {"lab", "test"} == set(PROJECT["optional-dependencies"])
+
+
+def test_constraints_satisfy_the_ranges():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines), "exact versions only"
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+    extras = PROJECT["optional-dependencies"]
+    asked = [*PROJECT["dependencies"], *extras["lab"], *extras["test"]]
+    for requirement in map(Requirement, asked):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+    torch, vision = (int(pins[name].split(".")[1]) for name in ("torch", "torchvision"))
+    assert vision == torch + 15
+
+
+def test_makefile_has_the_documented_targets():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert targets == {"help", "train", "reports", "test", "lab", "lint", "format", "clean"}
+
+
+def test_no_file_names_a_folder_of_somebodys_machine():
+    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    folder = re.compile(rf"(?<![\w.~])(/home/\w|/root/|/Users/\w|{re.escape(str(ROOT))}\b)")
+    found = []
+    for name in listed:
+        path = ROOT / name
+        if path.is_file() and path.suffix not in (".png", ".jpg", ".svg", ".pdf"):
+            found += [f"{name}: {line[:80]}" for line in path.read_text("utf-8", "replace").splitlines()
+                      if folder.search(line) and name != "tests/test_project.py"]  # fmt: skip
+    assert not found

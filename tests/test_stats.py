@@ -1,0 +1,46 @@
+"""Intervals against scipy and simulation, and the rule of the verdicts."""
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from alexlib.stats import paired, verdict, wilson
+
+
+@pytest.mark.parametrize(("wrong", "n"), [(0, 20), (3, 20), (200, 1000), (50, 50)])
+def test_wilson_is_scipys(wrong, n):
+    theirs = scipy_stats.binomtest(wrong, n).proportion_ci(0.95, method="wilson")
+    assert wilson(wrong / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-4)
+
+
+def test_paired_interval_is_scipys_bootstrap():
+    rng = np.random.default_rng(0)
+    a, b = rng.random(400) < 0.4, rng.random(400) < 0.3
+    mean, low, high = paired(a, b)
+    theirs = scipy_stats.bootstrap((a.astype(float) - b,), np.mean, method="percentile", rng=rng, n_resamples=9999)
+    assert mean == pytest.approx(a.mean() - b.mean())
+    assert (low, high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.005)
+
+
+def test_paired_interval_covers_the_truth_as_often_as_it_says():
+    rng, hits = np.random.default_rng(1), 0
+    for i in range(300):
+        _, low, high = paired(rng.normal(0.3, 1, 80), np.zeros(80), seed=i, draws=400)
+        hits += low <= 0.3 <= high
+    assert 0.90 < hits / 300 < 0.98
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "paper", "expected"),
+    [
+        (0.5, 2.0, 1.4, "reproduced"),
+        (2.0, 3.0, 1.4, "reproduced"),
+        (0.2, 0.9, 1.4, "direction only"),
+        (-0.2, 0.9, 1.4, "inconclusive"),
+        (-0.9, -0.2, 1.4, "not reproduced"),
+        (-3.0, -1.0, -2.0, "reproduced"),
+    ],
+)
+def test_verdicts(low, high, paper, expected):
+    assert verdict(low, high, paper, "imagenet") == expected
+    assert verdict(low, high, paper, "sample") == "sample run, no scientific claim"

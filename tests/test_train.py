@@ -1,0 +1,214 @@
+"""The loop: it learns, repeats itself, survives being stopped, and says when it does not learn."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from alexlib import rows, study
+from alexlib.config import SOURCE2012
+from alexlib.data import Images
+from alexlib.nets import AlexNet
+from alexlib.train import evaluate, fit, predict, score
+from alexlib.watch import Diverged, StuckWarning, Watch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Nets this small gain nothing from threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+TINY = SOURCE2012.replace(
+    input=64, classes=3, width=1 / 16, batch=8, epochs=3, validation=0.2, precision="fp32", schedule="constant"
+)
+
+
+def images(n=40, split="train", classes=3, seed=0):
+    """Noise with stripes whose direction tells the class."""
+    rng = np.random.default_rng([seed, split == "train"])
+    labels = np.arange(n) % classes
+    y, x = np.mgrid[:72, :72] / 4
+    waves = np.stack([np.sin(x), np.sin(y), np.sin(x + y)])[:classes]
+    pixels = 128 + 70 * waves[labels][..., None] + rng.normal(0, 20, (n, 72, 72, 3))
+    pixels = pixels.clip(0, 255).astype(np.uint8)
+    mean = pixels.mean(0, dtype=np.float64).astype(np.float32)
+    values, vectors = np.linalg.eigh(np.cov(pixels.reshape(-1, 3).T.astype(np.float64)))
+    names, fingerprint = tuple("abc"[:classes]), f"{split}-{n}-{seed}"
+    return Images(pixels, labels, names, mean, values, vectors, "stripes", split, fingerprint)
+
+
+def build(spec=TINY, seed=0):
+    torch.manual_seed(seed)
+    return AlexNet(spec)
+
+
+def trained(spec=TINY, train=None, **kwargs):
+    train = images() if train is None else train
+    model = build(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StuckWarning)
+        return model, fit(model, train, images(9, "test"), spec, **kwargs)
+
+
+def without_times(history):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "pictures_per_second")} for row in history]
+
+
+def weights(model):
+    return {name: p.clone() for name, p in model.state_dict().items()}
+
+
+def equal(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_it_learns_stripes():
+    spec = TINY.replace(epochs=10, dropout=0.0, lr=0.003, chunk=1, colour="none")
+    model, history = trained(spec, images(96))
+    assert history[-1]["train_loss"] < 0.3 * history[0]["train_loss"]
+    assert evaluate(model, images(30, "test"), spec)["top1"] < 0.1
+    assert [row["epoch"] for row in history] == list(range(1, 11))
+    assert history[-1]["step"] == 10 * 12
+
+
+def test_same_seed_same_run_bit_for_bit():
+    (a, rows_a), (b, rows_b) = trained(), trained()
+    assert without_times(rows_a) == without_times(rows_b) and equal(weights(a), weights(b))
+    _, other = trained(seed=1)
+    assert without_times(other) != without_times(rows_a)
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "four-step"])
+def test_a_resumed_run_equals_an_undisturbed_one(tmp_path, schedule):
+    spec = TINY.replace(schedule=schedule, epochs=4)
+    whole, rows_whole = trained(spec, folder=tmp_path / "whole")
+    trained(spec, folder=tmp_path / "cut", finish=1)
+    trained(spec, folder=tmp_path / "cut", finish=3)
+    parts, rows_parts = trained(spec, folder=tmp_path / "cut")
+    assert without_times(rows_parts) == without_times(rows_whole) and equal(weights(whole), weights(parts))
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    trained(folder=tmp_path, finish=1)
+    with pytest.raises(ValueError, match=r"another seed \(0 there, 3 here"):
+        trained(folder=tmp_path, seed=3)
+    with pytest.raises(ValueError, match="another spec"):
+        trained(TINY.replace(lr=0.02), folder=tmp_path)
+
+
+def test_a_half_written_checkpoint_is_not_taken_for_a_whole_one(tmp_path, monkeypatch):
+    trained(folder=tmp_path, finish=1)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def interrupted(state, out):
+        out.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder=tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_bf16_follows_fp32():
+    _, exact = trained(TINY.replace(dropout=0.0))
+    _, rounded = trained(TINY.replace(dropout=0.0, precision="bf16"))
+    for a, b in zip(exact, rounded, strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=0.03)
+
+
+def test_colour_ends_and_conv1_freezes_at_their_shares_of_the_run(tmp_path):
+    """What the settings do after their share of the run shows in the weights, and not before."""
+
+    def final(finish=None, **fields):
+        model, _ = trained(TINY.replace(**fields), finish=finish)
+        return weights(model)
+
+    base = final(colour_end=1.0, conv1_freeze=1.0)
+    assert not equal(base, final(colour_end=0.5, conv1_freeze=1.0))
+    assert equal(final(1, colour_end=1.0), final(1, colour_end=0.5))
+    frozen, early = final(conv1_freeze=1 / 3), final(1, conv1_freeze=1 / 3)
+    assert torch.equal(frozen["conv1.weight"], early["conv1.weight"])
+    assert not torch.equal(frozen["conv2.weight"], early["conv2.weight"])
+
+
+def test_prediction_averages_the_softmax_of_the_views_and_keeps_the_last_batch():
+    model, test = build(), images(7, "test")
+    probabilities = predict(model, test, TINY, views="ten", batch=3)
+    model.eval()
+    x = torch.from_numpy(test.pixels).float()
+    centre = torch.from_numpy(test.mean)[4:68, 4:68]
+    expected = torch.zeros(7, 3)
+    for top, left in ((0, 0), (0, 8), (8, 0), (8, 8), (4, 4)):
+        window = x[:, top : top + 64, left : left + 64]
+        for view in (window, window.flip(2)):
+            expected += model((view - centre).permute(0, 3, 1, 2)).softmax(1).detach() / 10
+    np.testing.assert_allclose(probabilities, expected.numpy(), atol=2e-5)
+    np.testing.assert_allclose(predict(model, test, TINY, batch=2), predict(model, test, TINY, batch=7), atol=1e-6)
+
+
+def test_score_is_the_loop():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(8), 50).astype(np.float32)
+    labels = rng.integers(0, 8, 50)
+    both = list(zip(probabilities, labels, strict=True))
+    ranks = [sorted(range(8), key=lambda c, p=p: (-p[c], c)).index(true) for p, true in both]
+    found = score(probabilities, labels)
+    assert found["top1"] == np.mean([r > 0 for r in ranks]) and found["top5"] == np.mean([r > 4 for r in ranks])
+    assert found["loss"] == pytest.approx(-np.mean([np.log(p[true]) for p, true in both]))
+    assert found["n"] == 50
+
+
+def test_score_of_a_constant_guess_is_not_perfect():
+    """Equal scores are ranked by class, so a net that says the same for every class is right once in C."""
+    assert score(np.full((10, 10), 0.1, np.float32), np.arange(10)) == pytest.approx(
+        {"loss": np.log(10), "top1": 0.9, "top5": 0.5, "n": 10}
+    )
+
+
+def test_divergence_stops_the_run_at_once_with_the_causes():
+    with pytest.raises(Diverged, match=r"(?s)loss became (nan|inf).*learning rate"):
+        trained(TINY.replace(lr=100.0, epochs=40))
+
+
+def test_a_loss_that_stays_at_a_guess_is_reported_once():
+    watch = Watch(10, every=5)
+    with pytest.warns(StuckWarning, match=r"2\.30.*ln 10.*learning rate") as seen:
+        for step in range(60):
+            watch(torch.tensor(np.log(10) + 0.001), step)
+    assert len(seen) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learning = Watch(10, every=5)
+        for step in range(60):
+            learning(torch.tensor(2.3 - 0.01 * step), step)
+
+
+def test_plateau_needs_a_validation_share():
+    spec = TINY.replace(schedule="plateau")
+    with pytest.raises(ValueError, match="validation"):
+        fit(build(spec), images(), images().subset([]), spec)
+
+
+def test_a_run_leaves_one_row_and_is_opened_again_without_training(monkeypatch):
+    train, test = images(), images(12, "test")
+    first = study.run("99_try", "baseline", TINY, "sample", train, test, seed=4)
+    assert first.trained_now and json.loads(json.dumps(first.row)) == first.row
+    monkeypatch.setattr("alexlib.optim.torch.optim.SGD.step", None)  # any training would fail
+    again = study.run("99_try", "baseline", TINY, "sample", train, test, seed=4)
+    assert not again.trained_now and again.row == first.row and equal(weights(first.model), weights(again.model))
+    assert rows.read("99_try", "sample", seed=4) == [first.row]
+    assert first.row["metrics"]["ten"]["n"] == 12
+    assert first.row["metrics"]["centre"] == evaluate(first.model, test, TINY)
+    np.testing.assert_allclose(again.probabilities["ten"], predict(first.model, test, TINY, views="ten"), atol=1e-3)
+
+
+def test_devices_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match="valid ones here: auto, cpu"):
+        study.pick_device("cuda:7")
