@@ -2,11 +2,13 @@
 
     paths     where data, runs and reports are
     progress  one line of progress, live or final
+    stats     intervals and the rule of the verdicts
     paper     the paper as data: layer table, constants, the 2012 logs
     claims    the claim register: what the paper says that can be checked; the ledger of ambiguities
     config    frozen specs (`Net`, `Augment`, `Train`), the readings `PAPER` and `SOURCE2012`, the scales
     layers    local response norm, non-inverted dropout, locally-connected layer
     nets      `AlexNet` and the CIFAR nets, stage by stage; initial weights; shapes and cost
+    diagnostics  sizes of activations and gradients, layer by layer
     sample    the generated pictures of the `sample` scale
     decode    picture files of any kind to squares of bytes
     pack      squares of bytes to one file on disk
@@ -21,6 +23,7 @@
     towers    the net on two devices, the bytes it exchanges, data-parallel runs
     study     variants x seeds -> rows; intervals and verdicts
     plots     figures from rows
+    docs      the generated parts of README.md and docs/
     report    notebooks to reports (papermill) and web pages (nbconvert)
 
 `python -m alexlib --help` offers the same calls to a shell; docs/design.md says how the parts fit.

@@ -10,8 +10,9 @@ from alexlib.data import Images
 
 
 def identity(spec: Spec, seed: int, train: Images) -> dict:
-    """What a checkpoint must agree with before a run may go on from it."""
-    return {"spec": spec.as_dict(), "seed": seed, "data": train.fingerprint, "pictures": len(train)}
+    """What a checkpoint must agree with before a run may go on from it: every setting, the seed, the pictures."""
+    settings = {f"{row['part']}.{row['field']}": row["value"] for row in spec.rows()}
+    return settings | {"seed": seed, "pictures": f"{len(train)} of {train.fingerprint}"}
 
 
 def save(folder: Path, model, optimizer, settings: dict, history: list[dict]) -> None:
@@ -37,12 +38,10 @@ def resume(folder: Path, model, optimizer, settings: dict) -> list[dict]:
     if not file.exists():
         return []
     state = torch.load(file, map_location="cpu", weights_only=True)
-    for key in settings:
-        if state["settings"][key] != settings[key]:
-            raise ValueError(
-                f"{folder} holds a run with another {key} ({state['settings'][key]} there, {settings[key]} here):"
-                " give this run another name or delete the folder"
-            )
+    there = state["settings"]
+    if differ := [key for key in there.keys() | settings.keys() if there.get(key) != settings.get(key)]:
+        listing = ", ".join(f"{key} ({there.get(key)} there, {settings.get(key)} here)" for key in sorted(differ))
+        raise ValueError(f"{folder} holds another run: {listing}; give this run another name or delete the folder")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["history"]

@@ -48,13 +48,14 @@ def signal_sizes(signals: dict[str, list[dict]]):
     """Sizes of activations and gradients by layer, one line a net: {name: rows of `diagnostics.signals`}."""
     figure, axes = _figure(9, 3, 1, 2)
     for (key, title), axis in zip(
-        (("output", "Signal: std of each layer's output"), ("gradient", "Gradient of the loss there: std")),
+        (("output", "What arrives: outputs before ReLU"), ("gradient", "What comes back: gradient of the loss")),
         axes,
         strict=True,
     ):
         for (name, rows), colour in zip(signals.items(), (*TOWERS, TRAIN), strict=False):
             axis.semilogy([r["layer"] for r in rows], [r[key] for r in rows], "o-", color=colour, label=name)
         axis.set_title(title, loc="left")
+        axis.set_ylabel("standard deviation over units")
         axis.legend(frameon=False)
     return figure
 
@@ -73,9 +74,10 @@ def learning_curves(history: list[dict], chance: float):
                 axis.axvline(before["epoch"] + 0.5, color="k", lw=0.8, ls=":")
         axis.set_xlabel("epochs (dotted: learning rate lowered)")
     axes[0].axhline(100 * chance, color="k", lw=0.8, ls="--")
-    axes[0].annotate("chance", (epochs[0], 100 * chance), (0, -10), textcoords="offset points", fontsize=8)
+    axes[0].annotate("chance", (epochs[-1], 100 * chance), (0, 3), textcoords="offset points", fontsize=8, ha="right")
     axes[0].set(ylabel="top-1 error, %", ylim=(0, None))
-    axes[0].set_title(f"Error after {epochs[-1]} epochs: training {100 * history[-1]['train_top1']:.1f} %", loc="left")
+    last = history[-1]["train_top1"] if history[-1]["val_top1"] is None else history[-1]["val_top1"]
+    axes[0].set_title(f"After {epochs[-1]} epochs the error is {100 * last:.1f} %", loc="left")
     axes[1].set(ylabel="cross-entropy, nats")
     axes[1].set_title("Loss", loc="left")
     axes[1].legend(frameon=False)
@@ -137,4 +139,19 @@ def predictions(pixels, labels, probabilities, classes, show_pictures: bool = Tr
         for k, c in enumerate(best):
             axes[1, i].text(0.03, k, classes[c], va="center", fontsize=7)
         axes[1, i].set(xlim=(0, 1), xticks=[], yticks=[])
+    return figure
+
+
+def reading_curves(rows: list[dict]):
+    """Held-out error of several runs against epochs, one line a run, coloured by reading: rows of notebook 04."""
+    figure, axis = _figure(6.5, 3.3)
+    for row in rows:
+        colour = TOWERS[row["spec"] == "paper"]
+        epochs = [h["epoch"] for h in row["history"]]
+        held_out = [100 * h["val_top1"] for h in row["history"]]
+        axis.plot(epochs, held_out, "o-", ms=3, color=colour, label=f"{row['spec']}, seed {row['seed']}")
+    n = len(rows[0]["history"])
+    axis.set(xlabel="epochs", ylabel="held-out top-1 error, %", ylim=(0, 100), xlim=(0, n + 0.5))
+    axis.set_title(f"Two readings of AlexNet on {rows[0]['scale']}", loc="left")
+    axis.legend(frameon=False)
     return figure

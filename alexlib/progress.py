@@ -1,7 +1,10 @@
 """One line of progress: live in a notebook or a terminal, silent in a log, and a single final line in all of them."""
 
+import os
 import sys
 import time
+
+TERMINAL = "ALEXLIB_TERMINAL"  # environment: where a notebook without a reader shows its progress (`report` sets it)
 
 
 class Progress:
@@ -9,25 +12,28 @@ class Progress:
 
     def __init__(self):
         self._drawn = 0.0
-        self._handle = _notebook_display()
-        self._terminal = self._handle is None and sys.stderr.isatty()
+        self._display = _notebook_display()
+        name = os.environ.get(TERMINAL)
+        self._terminal = open(name, "w") if name else sys.stderr if sys.stderr.isatty() else None  # noqa: SIM115
 
     def due(self) -> bool:
         """Twice a second, where somebody can watch."""
-        return (self._terminal or self._handle is not None) and time.monotonic() - self._drawn > 0.5
+        return bool(self._terminal or self._display) and time.monotonic() - self._drawn > 0.5
 
     def show(self, text: str) -> None:
         self._drawn = time.monotonic()
-        if self._handle is not None:
-            self._handle.update(_Text(text))
-        elif self._terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        if self._display:
+            self._display.update(_Text(text))
+        if self._terminal:
+            print(f"\r\x1b[K{text}", end="", file=self._terminal, flush=True)
 
     def end(self, text: str) -> None:
-        if self._handle is not None:
-            self._handle.update(_Text(text))
-        else:
-            print(f"\r\x1b[K{text}" if self._terminal else text, file=sys.stderr, flush=True)
+        if self._display:
+            self._display.update(_Text(text))
+        if self._terminal:
+            print(f"\r\x1b[K{text}", file=self._terminal, flush=True)
+        elif not self._display:
+            print(text, file=sys.stderr, flush=True)
 
 
 class _Text(str):
@@ -40,7 +46,7 @@ class _Text(str):
 
 
 def _notebook_display():
-    """A display that can be updated, if this is a notebook."""
+    """A display that can be updated, if this is a notebook's kernel."""
     if "ipykernel" not in sys.modules:
         return None
     from IPython.display import display

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .config import scale_of
 from .paths import ROOT, reports_root
+from .progress import TERMINAL
 
 NOTEBOOKS = ROOT / "notebooks"
 STYLE = """<style>
@@ -80,6 +81,8 @@ def run(notebook: str | Path, scale: str = "sample", parameters: dict | None = N
 
     failure = None
     backend = os.environ.pop("MPLBACKEND", None)  # set, it keeps every figure out of the report
+    if sys.stderr.isatty():
+        os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
     logging.getLogger("papermill").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / path.name
@@ -93,6 +96,7 @@ def run(notebook: str | Path, scale: str = "sample", parameters: dict | None = N
         except Exception as error:  # the kernel died, or would not start
             failure = f"{type(error).__name__}: {error}"
         finally:
+            os.environ.pop(TERMINAL, None)
             if backend is not None:
                 os.environ["MPLBACKEND"] = backend
         if part.exists():

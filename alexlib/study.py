@@ -146,7 +146,7 @@ def compare(run: Run) -> list[dict]:
     """The claims of the register that one run speaks of: paper, 2012 log, later studies, this run, verdict."""
     scale, metrics = run.row["scale"], run.row["metrics"]["ten"]
     ours = {f"ten-views{end}": ten_view_gain(run, k) for end, k in (("", 1), ("-top5", 5))}
-    if scale == "imagenet":
+    if scale == run.row["data"]["name"] == "imagenet":
         for end, key in (("", "top1"), ("-top5", "top5")):
             bounds = stats.wilson(metrics[key], metrics["n"])
             ours[f"error-2012{end}"] = tuple(100 * value for value in (metrics[key], *bounds))

@@ -6,7 +6,7 @@ import warnings
 import torch
 
 
-class Diverged(RuntimeError):
+class Diverged(ArithmeticError):
     """The loss is no longer a number."""
 
 

@@ -30,8 +30,8 @@
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, imagenette or imagenet: data, width of the net and schedule
 spec: str = "source2012"  # source2012 or paper: which reading of AlexNet
-epochs: int = 0  # passes through the training pictures; 0 = the scale's own
-batch: int = 0  # pictures in a minibatch; 0 = the scale's own
+epochs: int = 0  # passes through the training pictures; 0: the scale's own
+batch: int = 0  # pictures in a minibatch; 0: the scale's own
 seed: int = 0  # of the initial weights, the held-out split, the order and the augmentation
 precision: str = "bf16"  # bf16 or fp32 matrices; weights and losses are always fp32
 devices: str = "auto"  # auto, cpu, cuda, cuda:1
@@ -237,7 +237,7 @@ plots.kernels(run.model.conv1.weight.detach().float().cpu(), reading.net.towers)
 # The five most probable classes of some test pictures, ten views averaged; the true class, named on top, in orange.
 
 # %%
-shown = np.linspace(0, len(test) - 1, 6).astype(int)
+shown = np.random.default_rng(seed).choice(len(test), 6, replace=False)
 plots.predictions(test.gather(shown), test.labels[shown], run.probabilities["ten"][shown], classes, pictures)
 
 # %% [markdown]

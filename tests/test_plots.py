@@ -20,7 +20,7 @@ def test_learning_curves_draw_both_errors_in_percent_and_the_drop():
     np.testing.assert_allclose(lines["held out, centre view"].get_ydata(), [0.9, 0.8, 0.7])
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [90, 80, 70])
     assert [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_linestyle() == ":"] == [2.5]
-    assert "70.0 %" in figure.axes[0].get_title(loc="left")
+    assert "error is 70.0 %" in figure.axes[0].get_title(loc="left")
 
 
 def test_learning_curves_without_held_out_pictures():

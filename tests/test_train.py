@@ -96,9 +96,9 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path, schedule):
 
 def test_a_folder_with_another_run_is_refused(tmp_path):
     trained(folder=tmp_path, finish=1)
-    with pytest.raises(ValueError, match=r"another seed \(0 there, 3 here"):
+    with pytest.raises(ValueError, match=r"another run: seed \(0 there, 3 here\);"):
         trained(folder=tmp_path, seed=3)
-    with pytest.raises(ValueError, match="another spec"):
+    with pytest.raises(ValueError, match=r"train\.lr \(0\.01 there, 0\.02 here\)"):
         trained(TINY.replace(lr=0.02), folder=tmp_path)
 
 

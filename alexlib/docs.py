@@ -1,0 +1,129 @@
+"""The generated parts of README.md and docs/: tables and figures from code and rows, between markers.
+
+<!-- generated: NAME -->
+...
+<!-- end -->
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from alexlib import plots, rows
+from alexlib.claims import ambiguity_table, claim_table
+from alexlib.config import PAPER, SCALES, SOURCE2012, spec_at
+from alexlib.nets import trace_text
+from alexlib.paths import ROOT
+from alexlib.progress import clock
+from alexlib.stats import wilson
+
+PAGES = ("README.md", "docs/fidelity.md", "docs/performance.md")
+FIGURES = ROOT / "reports" / "figures"
+
+
+def markdown_table(head: tuple, lines: list[tuple]) -> str:
+    """A table with one header line."""
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (head, ["---"] * len(head), *lines))
+
+
+def scales() -> str:
+    """The scales, and what each one changes in a reading."""
+    lines = []
+    for scale in SCALES.values():
+        train = spec_at(SOURCE2012, scale).train
+        size = f"{train.epochs} epochs, batch {train.batch}, width {spec_at(SOURCE2012, scale).net.width:g}"
+        lines.append((f"`{scale.name}`", scale.about, size))
+    return markdown_table(("scale", "pictures; who runs it", "net and schedule"), lines)
+
+
+def results() -> str:
+    """The runs of notebook 04 that are on record, one line each."""
+    lines = []
+    for row in _recorded():
+        errors = []
+        for views in ("centre", "ten"):
+            m = row["metrics"][views]
+            low, high = wilson(m["top1"], m["n"])
+            errors.append(f"{100 * m['top1']:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
+        speed = f"{row['pictures_per_second']:.0f}/s, {clock(row['seconds'])}"
+        own = "" if row["data"]["name"] == SCALES[row["scale"]].source else f", {row['data']['name']}"
+        what = (row["scale"] + own, row["spec"], len(row["history"]), row["seed"])
+        lines.append(
+            (*what, *errors, row["metrics"]["ten"]["n"], row["config"]["train"]["precision"], speed, row["device"])
+        )
+    head = ("scale", "reading", "epochs", "seed", "top-1 error, centre view", "top-1 error, ten views", "test pictures")
+    return markdown_table((*head, "precision", "training speed, time", "device"), lines)
+
+
+def layers() -> str:
+    """The layer table of the paper's net, from the built net."""
+    return f"```\n{trace_text(PAPER)}\n```"
+
+
+def steps() -> str:
+    """The newest training-step benchmark of each machine."""
+    lines = []
+    for file in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        for r in json.loads(file.read_text()):
+            what = f"{r['case']}; batch {r['batch']}, {r['device']}"
+            lines.append((what, f"{r['value']:g} {r['unit']}", f"{r['ratio']:g}", f"{r['peak_memory_gb']:g} GB"))
+    return markdown_table(("case", "speed", "ratio to newcomer", "peak memory"), lines)
+
+
+PARTS = {
+    "scales": scales,
+    "results": results,
+    "layers": layers,
+    "steps": steps,
+    "ambiguities": ambiguity_table,
+    "claims": claim_table,
+}
+
+
+def render(text: str) -> str:
+    """A page with its generated parts made anew; ValueError for a part that nobody knows how to make."""
+
+    def part(match):
+        if match[1] not in PARTS:
+            raise ValueError(f"unknown generated part {match[1]!r}; known ones: {', '.join(PARTS)}")
+        return f"<!-- generated: {match[1]} -->\n\n{PARTS[match[1]]()}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- generated: (\S+) -->.*?<!-- end -->", part, text, flags=re.DOTALL)
+
+
+def refresh() -> list[Path]:
+    """Write the pages whose generated parts have changed and the figures they show; returns what was written."""
+    written = []
+    for page in (ROOT / name for name in PAGES):
+        text = page.read_text()
+        if (new := render(text)) != text:
+            page.write_text(new)
+            written.append(page)
+    figure = FIGURES / "04_readings.png"
+    if (recorded := _recorded()) and stamp(figure) != digest(recorded):
+        shown = [row for row in recorded if row["scale"] == recorded[0]["scale"]]
+        FIGURES.mkdir(parents=True, exist_ok=True)
+        plots.reading_curves(shown).savefig(figure, metadata={"Software": None, "Description": digest(recorded)})
+        written.append(figure)
+    return written
+
+
+def digest(recorded: list[dict]) -> str:
+    """What ties a figure to the rows it was drawn from."""
+    return hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def stamp(figure: Path) -> str | None:
+    """The digest of the rows that a figure was drawn from, None where there is no figure."""
+    if not figure.exists():
+        return None
+    with Image.open(figure) as picture:
+        return picture.info.get("Description")
+
+
+def _recorded() -> list[dict]:
+    """Rows of notebook 04 of all scales but the sample, the largest scale first."""
+    return [row for scale in reversed(SCALES) if scale != "sample" for row in rows.read("04_train", scale)]

@@ -1,0 +1,135 @@
+"""Training steps of AlexNet side by side: what a newcomer writes, and ours with and without what makes it fast.
+
+    python benchmarks/step.py [--batch 128] [--rounds 5]
+
+Each case runs in a process of its own (the memory setting is one of the whole process); the processes take turns, one
+step each, so that a busy machine slows all of them alike. Writes `benchmarks/results/<machine>.json`: median
+pictures/s, the ratio to the newcomer's case, the single runs, peak memory.
+"""
+
+import argparse
+import json
+import multiprocessing
+import platform
+import re
+import resource
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alexlib.config import PAPER, SOURCE2012
+from alexlib.nets import AlexNet
+from alexlib.optim import make_optimizer
+from alexlib.rows import device_name
+from alexlib.train import autocast, keep_freed_memory
+
+CASES = {
+    "newcomer: torch modules, nn.LocalResponseNorm, fp32": ("newcomer", "fp32", False),
+    "paper, fp32": ("paper", "fp32", True),
+    "paper, bf16, memory returned to the system": ("paper", "bf16", False),
+    "paper, bf16": ("paper", "bf16", True),
+    "source2012, bf16": ("source2012", "bf16", True),
+}
+
+
+def newcomer(classes: int) -> nn.Module:
+    """The paper's net as one writes it from torch's modules, with torch's own initial values."""
+
+    def norm():
+        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+
+    return nn.Sequential(
+        *(nn.ZeroPad2d((0, 3, 0, 3)), nn.Conv2d(3, 96, 11, 4), nn.ReLU(), norm(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), norm(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(), nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU()),
+        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten()),
+        *(nn.Linear(9216, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()),
+        nn.Linear(4096, classes),
+    )
+
+
+def stepper(kind: str, precision: str, keep: bool, batch: int):
+    """A function that makes one training step on pictures in memory."""
+    torch.manual_seed(0)
+    if keep:
+        keep_freed_memory("cpu")
+    x, labels = torch.rand(batch, 3, 224, 224) * 255 - 120, torch.randint(0, 1000, (batch,))
+    if kind == "newcomer":
+        model = newcomer(1000)
+        optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=5e-4)
+    else:
+        spec = {"paper": PAPER, "source2012": SOURCE2012}[kind].replace(lr=0.001)
+        model = AlexNet(spec).to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(model, spec.train)
+        x = x.contiguous(memory_format=torch.channels_last)
+
+    def step():
+        with autocast("cpu", precision):
+            scores = model(x).float()
+        F.cross_entropy(scores, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def work(pipe, case: tuple, batch: int) -> None:
+    """Make a step whenever told to, answer with its seconds; at the end with the peak memory in bytes."""
+    step = stepper(*case, batch)
+    step()
+    pipe.send("ready")
+    while pipe.recv():
+        started = time.perf_counter()
+        step()
+        pipe.send(time.perf_counter() - started)
+    pipe.send(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    context, workers = multiprocessing.get_context("spawn"), {}
+    for name, case in CASES.items():
+        here, there = context.Pipe()
+        context.Process(target=work, args=(there, case, args.batch), daemon=True).start()
+        here.recv()
+        workers[name] = here
+    runs = {name: [] for name in CASES}
+    for _ in range(args.rounds):
+        for name, pipe in workers.items():
+            pipe.send(True)
+            runs[name].append(args.batch / pipe.recv())
+    results = []
+    for name, pipe in workers.items():
+        pipe.send(False)
+        value = statistics.median(runs[name])
+        results.append(
+            {
+                "benchmark": "training step",
+                "case": name,
+                "value": round(value, 1),
+                "unit": "pictures/s",
+                "ratio": round(value / statistics.median(next(iter(runs.values()))), 2),
+                "runs": [round(run, 1) for run in runs[name]],
+                "peak_memory_gb": round(pipe.recv() / 1e9, 2),
+                "batch": args.batch,
+                "device": device_name("cpu"),
+                "versions": {"torch": torch.__version__, "python": platform.python_version()},
+            }
+        )
+        print(f"{value:8.1f} pictures/s  x{results[-1]['ratio']:<5}  {name}")
+    machine = re.sub(r"\W+", "-", device_name("cpu")).strip("-").lower()
+    file = Path(__file__).parent / "results" / f"{machine}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(results, indent=1) + "\n")
+    print(file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""README and docs say what code and rows say."""
+
+import pytest
+
+from alexlib import docs
+from alexlib.paths import ROOT
+
+
+@pytest.fixture(autouse=True)
+def committed_rows(monkeypatch):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(ROOT / "reports"))
+
+
+@pytest.mark.parametrize("page", docs.PAGES)
+def test_generated_parts_are_up_to_date(page):
+    text = (ROOT / page).read_text()
+    assert "<!-- generated: " in text and docs.render(text) == text, "run: python -m alexlib docs"
+
+
+def test_figure_belongs_to_the_rows():
+    assert docs.stamp(docs.FIGURES / "04_readings.png") == docs.digest(docs._recorded()), "run: python -m alexlib docs"
+
+
+def test_render_replaces_what_is_between_the_markers_alone():
+    page = "before\n<!-- generated: scales -->\nold\n<!-- end -->\nafter\n"
+    new = docs.render(page)
+    assert "old" not in new and "| `sample` |" in new
+    assert new.startswith("before\n") and new.endswith("\nafter\n")
+    assert docs.render(new) == new
+
+
+def test_unknown_parts_are_refused():
+    with pytest.raises(ValueError, match=r"unknown generated part 'nothing'; known ones: .*scales"):
+        docs.render("<!-- generated: nothing --><!-- end -->")
