@@ -10,9 +10,8 @@
     nets      `AlexNet` and the CIFAR nets, stage by stage; initial weights; shapes and cost
     diagnostics  sizes of activations and gradients, layer by layer
     sample    the generated pictures of the `sample` scale
-    decode    picture files of any kind to squares of bytes
     pack      squares of bytes to one file on disk
-    sources   where the pictures of a scale come from: generated, downloaded, or a folder
+    sources   where the pictures of a scale come from: generated, downloaded, or a folder; files to squares of bytes
     data      `Images`: pictures with labels, classes, mean image and colour PCA; batches
     augment   batched crop, flip, colour PCA, ten views
     optim     the update rule and the schedules of the learning rates

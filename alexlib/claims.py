@@ -32,31 +32,25 @@ class Claim:
     notebook: str = ""
 
 
-def _percent(run: str, error: str) -> float:
-    """Logged error in per cent of a run: "145-2010" with ten views, "145-2010 centre" with one."""
-    id, _, views = run.partition(" ")
-    return 100 * getattr(BY_RUN[id, views or "ten"], error)
-
-
 def _study(study: str, value: float | None = None, note: str = "") -> tuple:
     return study, value, note
 
 
 def _claim(id: str, error: str, /, runs=(), later=(), **entry) -> Claim:
-    """A claim about that error. The log of one run is a level; of two, an effect: first minus second."""
+    """A claim about that error. The log of one run ("145-2010", "145-2010 centre") is a level; of two, an effect."""
     if runs:
-        logs = [_percent(run, error) for run in runs]
+        keys = [run.partition(" ") for run in runs]
+        logs = [100 * getattr(BY_RUN[run, views or "ten"], error) for run, _, views in keys]
         entry = dict(log=round(logs[0] - sum(logs[1:]), 3), **entry)
     return Claim(id, **{"paper": None, "log": None} | entry, later=tuple(_study(**study) for study in later))
 
 
 def _claims(id: str, top5: dict | None = None, **entry) -> list[Claim]:
-    """The claim of an entry and, where it has `top5`, a twin about the top-5 error; `paper`, `later` are its own."""
+    """The claim of an entry and, where it has `top5`, a twin about that error; `paper` and `later` are its own."""
     claims = [_claim(id, "top1", **entry)]
     if top5 is not None:
-        shared = {key: value for key, value in entry.items() if key not in ("paper", "later")}
-        shared["quantity"] = shared["quantity"].replace("top-1", "top-5")
-        claims.append(_claim(f"{id}-top5", "top5", **shared | top5))
+        own = {"paper": None, "later": (), "quantity": entry["quantity"].replace("top-1", "top-5")} | top5
+        claims.append(_claim(f"{id}-top5", "top5", **entry | own))
     return claims
 
 
@@ -84,42 +78,3 @@ def _ambiguity(id: str, /, **entry) -> Ambiguity:
 
 
 AMBIGUITIES = read("ambiguities.toml", _ambiguity)
-
-
-def _show(value: object) -> str:
-    """A value as table text: `1, 2`, `none`, `0.736`, `60,000,000`."""
-    if isinstance(value, tuple):
-        return ", ".join(f"{item:g}" for item in value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else str(value or "-")
-
-
-def _cite(study: str, value: float | None, note: str) -> str:
-    return f"{study}: " + ", ".join(_show(x) for x in (value, note) if x not in (None, ""))
-
-
-def _table(head: str, rows: list[tuple]) -> str:
-    columns = head.split(", ")
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(_show, line)) + " |" for line in lines)
-
-
-def ambiguity_table() -> str:
-    """The ledger in markdown: a question, both answers, both readings, and the field that chooses."""
-    rows = []
-    for a in AMBIGUITIES:
-        field = a.field and f"`{a.field}`"
-        rows.append((a.question, a.paper_says, a.source_did, a.reading_paper, a.reading_source, field))
-    return _table("question, the paper, the 2012 source, paper reading, source reading, field", rows)
-
-
-def claim_table() -> str:
-    """The register in markdown: the paper's number, the authors' log and later studies."""
-    rows = []
-    for c in CLAIMS:
-        what, later = f"{c.quantity} ({c.unit})", "; ".join(_cite(*study) for study in c.later)
-        rows.append((f"`{c.id}`", c.section, c.statement, what, c.paper, c.log, c.log_note, later))
-    return _table("id, section, claim, quantity, paper, 2012 log, about the log, later studies", rows)

@@ -1,20 +1,19 @@
-"""Find a set of pictures, pack it once, and hand it out as `Images`.
+"""Sets of pictures, packed once and handed out as `Images`.
 
-    train, test = load("imagenette")               # or "sample", "cifar10", "imagenet", or a folder
-    batch = train.gather([5, 17, 3])               # uint8 (3, 256, 256, 3)
-    rest, held_out = train.holdout(0.1, seed=0)    # tune on a part of train, report on test once
-
-A folder holds train/<class>/* and val/<class>/* (or test/<class>/*). Labels follow the sorted names of the class
-folders, pictures the sorted names of the files.
+train, test = load("imagenette")               # or "sample", "cifar10", "imagenet", or a folder
+batch = train.gather([5, 17, 3])               # uint8 (3, 256, 256, 3)
+rest, held_out = train.holdout(0.1, seed=0)    # tune on a part of train, report on test once
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
-from alexlib import pack, sources
+from alexlib import sources
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +28,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.rows), *self.array.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.array.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,21 +46,21 @@ class Images:
     origin: str = ""  # where the pictures came from, in words
 
     def __post_init__(self):
-        n, height, width, channels = self.pixels.shape
-        if self.labels.shape != (n,) or height != width or channels != 3 or self.pixels.dtype != np.uint8:
+        form, labels = self.pixels[:0], self.labels
+        if form.shape != (0, self.side, self.side, 3) or form.dtype != np.uint8 or labels.shape != (len(self.pixels),):
             raise ValueError(
                 f"pixels must be uint8 (N, side, side, 3) and labels (N,), "
-                f"not {self.pixels.dtype} {self.pixels.shape} and {self.labels.shape}"
+                f"not {form.dtype} {(len(self.pixels), *form.shape[1:])} and {labels.shape}"
             )
-        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise ValueError(f"labels {self.labels.min()}..{self.labels.max()} do not fit {len(self.classes)} classes")
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            raise ValueError(f"labels {labels.min()}..{labels.max()} do not fit {len(self.classes)} classes")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def side(self) -> int:
-        return self.pixels.shape[1]
+        return self.mean.shape[0]
 
     def gather(self, indices) -> np.ndarray:
         """A copy of the pictures at `indices` (whole numbers, any order): uint8 (n, side, side, 3)."""
@@ -104,49 +95,42 @@ class Images:
             return np.flatnonzero(rows)
         if rows.size == 0:
             return np.zeros(0, np.int64)
-        if rows.ndim != 1 or rows.dtype.kind not in "iu":
-            raise IndexError(f"indices must be n whole numbers or {len(self)} booleans, not {rows.dtype} {rows.shape}")
-        if rows.min() < 0 or rows.max() >= len(self):
-            raise IndexError(f"indices {rows.min()}..{rows.max()} do not lie in 0..{len(self) - 1}")
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self):
+            raise IndexError(f"indices must be whole numbers in 0..{len(self) - 1}, or {len(self)} booleans: {rows}")
         return rows.astype(np.int64)
 
 
-def load(
-    source: str | Path,
-    side: int = 256,
-    train_n: int | None = None,
-    test_n: int | None = None,
-    progress: pack.Report = "print",
-) -> tuple[Images, Images]:
+def load(source: str | Path, side: int = 256) -> tuple[Images, Images]:
     """Training and test pictures of a set as squares: short side to `side` pixels, then the centre crop.
 
-    `source` is "sample", "cifar10", "imagenette", "imagenet" or a folder. The first call packs the pictures
-    under the runs folder, later calls open that pack; changed, added or removed files make a new one.
-    `train_n` and `test_n` are the numbers of pictures of "sample" (3,000 and 500 unless told).
-    `progress` is "print", None, or a callable that takes (pictures done, pictures in all).
+    `source` is "sample", "cifar10", "imagenette", "imagenet", or a folder that holds train/<class>/* and
+    val/<class>/* (or test/<class>/*). The first call packs the pictures under the runs folder, later calls open
+    that pack; changed, added or removed files make a new one.
 
     FileNotFoundError: the set is not there; says where to put it. ValueError: a folder that is not laid out as
     expected, or a file that cannot be decoded. OSError: no room on the disk.
     """
-    packed = pack.ensure(sources.find(source, side, train_n, test_n), progress)
-    return _images(packed, "train"), _images(packed, "test")
+    sets = _open(sources.packed(source, side))
+    return sets["train"], sets["test"]
 
 
-def load_flat(folder: str | Path, side: int = 256, progress: pack.Report = "print") -> Images:
+def load_flat(folder: str | Path, side: int = 256) -> Images:
     """The pictures directly in a folder, all of one class, "unlabelled"; mean and axes are their own."""
-    return _images(pack.ensure(sources.flat(folder, side), progress), "train")
+    return _open(sources.packed_flat(folder, side))["train"]
 
 
-def _images(packed: pack.Pack, split: str) -> Images:
-    return Images(
-        pixels=packed.pixels[split],
-        labels=packed.labels[split],
-        classes=tuple(packed.meta["classes"]),
-        mean=packed.mean,
-        eigenvalues=packed.eigenvalues,
-        eigenvectors=packed.eigenvectors,
-        name=packed.meta["name"],
-        split=split,
-        fingerprint=packed.meta["sha256"][split][:16],
-        origin=packed.meta["origin"],
-    )
+def _open(folder: Path) -> dict[str, Images]:
+    """The sets in a pack, by split; ValueError when its files do not fit together."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        with np.load(folder / "statistics.npz") as file:
+            statistics = [file[name] for name in ("mean", "eigenvalues", "eigenvectors")]
+        sets = {}
+        for split, shape in meta["shapes"].items():
+            pixels = np.asarray(np.memmap(folder / f"{split}.u8", np.uint8, "r", shape=tuple(shape)))
+            labels = np.load(folder / f"{split}.labels.npy")
+            about = meta["name"], split, meta["sha256"][split][:16], meta["origin"]
+            sets[split] = Images(pixels, labels, tuple(meta["classes"]), *statistics, *about)
+        return sets
+    except (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{folder} is damaged ({error}); delete this folder and start again") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from alexlib import plots, rows
-from alexlib.claims import ambiguity_table, claim_table
+from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import PAPER, SCALES, SOURCE2012, spec_at
 from alexlib.nets import trace_text
 from alexlib.paths import ROOT
@@ -25,8 +25,39 @@ FIGURES = ROOT / "reports" / "figures"
 
 
 def markdown_table(head: tuple, lines: list[tuple]) -> str:
-    """A table with one header line."""
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (head, ["---"] * len(head), *lines))
+    """A table with one header line; values as `_show` writes them."""
+    rows = (head, ["---"] * len(head), *lines)
+    return "\n".join("| " + " | ".join(map(_show, row)) + " |" for row in rows)
+
+
+def _show(value: object) -> str:
+    """A value as table text: `1, 2`, `none`, `0.736`, `60,000,000`."""
+    if isinstance(value, tuple):
+        return ", ".join(f"{item:g}" for item in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value or "-")
+
+
+def ambiguities() -> str:
+    """The ledger: a question, both answers, both readings, and the field that chooses."""
+    head = ("question", "the paper", "the 2012 source", "paper reading", "source reading", "field")
+    answers = [(a.question, a.paper_says, a.source_did, a.reading_paper, a.reading_source) for a in AMBIGUITIES]
+    fields = [a.field and f"`{a.field}`" for a in AMBIGUITIES]
+    return markdown_table(head, [(*answer, field) for answer, field in zip(answers, fields, strict=True)])
+
+
+def claims() -> str:
+    """The register: the paper's number, the authors' log and later studies."""
+    head = ("id", "section", "claim", "quantity", "paper", "2012 log", "about the log", "later studies")
+    lines = []
+    for c in CLAIMS:
+        later = "; ".join(f"{s}: " + ", ".join(_show(x) for x in rest if x not in (None, "")) for s, *rest in c.later)
+        what = f"{c.quantity} ({c.unit})"
+        lines.append((f"`{c.id}`", c.section, c.statement, what, c.paper, c.log, c.log_note, later))
+    return markdown_table(head, lines)
 
 
 def scales() -> str:
@@ -78,8 +109,8 @@ PARTS = {
     "results": results,
     "layers": layers,
     "steps": steps,
-    "ambiguities": ambiguity_table,
-    "claims": claim_table,
+    "ambiguities": ambiguities,
+    "claims": claims,
 }
 
 

@@ -10,7 +10,6 @@ A pack is a folder `runs/packs/<name>-<side>-<fingerprint of the source>/`:
 It is written under another name and renamed when whole, so a folder of that name is always a whole pack.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -21,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -35,31 +33,20 @@ FORMAT = 1  # raise it when the files, the decoding or the statistics change: ol
 AHEAD = 4  # pictures decoded in advance, for each thread: bounds the memory
 
 Split = tuple[np.ndarray, Callable[[int], np.ndarray]]  # labels, and picture i as uint8 RGB (side, side, 3)
+Opened = tuple[tuple[str, ...], dict[str, Split]]  # classes, and splits by name
 
 
-@dataclass(frozen=True)
-class Source:
-    """What a pack is made from. `open()` gives classes and splits; it is called when there is no pack yet."""
+def ensure(name: str, side: int, identity: Iterable, origin: str, opened: Callable[[], Opened]) -> Path:
+    """The folder of a set's pack, which is made first when there is none.
 
-    name: str
-    side: int
-    fingerprint: str  # changes when any picture changes
-    origin: str  # in words, for reports
-    open: Callable[[], tuple[tuple[str, ...], dict[str, Split]]]
-
-
-def fingerprint(parts: Iterable, side: int) -> str:
-    """Hash of whatever identifies a source (each part by its text), of the side and of the pack format."""
+    `identity` must change when any picture changes: each part is hashed by its text. `origin` says in words where
+    the pictures come from. `opened` is called only when they are packed.
+    """
     digest = hashlib.sha256(f"{FORMAT} {side}\n".encode())
-    for part in parts:
+    for part in identity:
         digest.update(f"{part!r}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]
-
-
-def ensure(source: Source) -> Path:
-    """The folder of a source's pack, which is made first when there is none."""
     packs = runs_root() / "packs"
-    folder = packs / f"{source.name}-{source.side}-{source.fingerprint}"
+    folder = packs / f"{name}-{side}-{digest.hexdigest()[:16]}"
     if folder.is_dir():
         return folder
     import fcntl  # not on Windows, where packs can still be opened
@@ -80,7 +67,7 @@ def ensure(source: Source) -> Path:
                 fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(other, ignore_errors=True)
         try:
-            _write(part, source)
+            _write(part, name, side, origin, *opened())
             part.rename(folder)
             _sync(packs)
         finally:
@@ -88,46 +75,44 @@ def ensure(source: Source) -> Path:
     return folder
 
 
-def _write(part: Path, source: Source) -> None:
+def _write(part: Path, name: str, side: int, origin: str, classes: tuple[str, ...], splits: dict[str, Split]) -> None:
     """Write the files of a pack into the new folder `part`, and wait until they are on disk."""
-    classes, splits = source.open()
     pictures = sum(len(labels) for labels, _ in splits.values())
-    _check_room(part.parent, source, pictures)
+    need = (pictures + 10) * (side**2 * 3 + 8)  # 10: the mean image and the small files, with some to spare
+    free = shutil.disk_usage(part.parent).free
+    if need > free:
+        raise OSError(
+            f"packing {name} ({pictures:,} pictures of side {side}) needs {need / 1e9:.2f} GB; "
+            f"{part.parent} has {free / 1e9:.2f} GB free: make room, or set ALEXLIB_RUNS to a folder elsewhere"
+        )
     part.mkdir()
-    report = _progress(source.name, pictures)
+    line, start, done = Progress(), time.monotonic(), 0
     shapes, hashes = {}, {}
-    for name, (labels, read) in splits.items():
-        shape = [len(labels), source.side, source.side, 3]
-        digest = hashlib.sha256(str(shape).encode())
-        total = np.zeros(shape[1:], np.int64)  # sums of whole numbers are exact, and the same in any order
+    for split, (labels, read) in splits.items():
+        shapes[split] = [len(labels), side, side, 3]
+        digest = hashlib.sha256(str(shapes[split]).encode())
+        total = np.zeros(shapes[split][1:], np.int64)  # sums of whole numbers are exact, and the same in any order
         second = np.zeros((3, 3))  # float64 is exact to 2**53, more than two million pictures of side 256
-        with open(part / f"{name}.u8", "wb") as file:
+        with open(part / f"{split}.u8", "wb") as file:
             for picture, products in _pictures(len(labels), read):
                 file.write(picture.data)
                 digest.update(picture.data)
                 total += picture
                 second += products
-                report()
+                done += 1
+                if line.due():
+                    left = (time.monotonic() - start) * (pictures / done - 1)
+                    line.show(f"packing {name}: {done} of {pictures} pictures, {clock(left)} left")
         digest.update(labels.astype("<i8").tobytes())
-        shapes[name], hashes[name] = shape, digest.hexdigest()
-        np.save(part / f"{name}.labels.npy", labels.astype(np.int64))
-        if name == "train":
+        hashes[split] = digest.hexdigest()
+        np.save(part / f"{split}.labels.npy", labels.astype(np.int64))
+        if split == "train":
             np.savez(part / "statistics.npz", **_statistics(len(labels), total, second))
-    meta = {"format": FORMAT, "name": source.name, "origin": source.origin, "classes": classes, "shapes": shapes}
+    meta = {"format": FORMAT, "name": name, "origin": origin, "classes": classes, "shapes": shapes}
     meta |= {"sha256": hashes, "numpy": np.__version__, "pillow": PIL.__version__}
     (part / "meta.json").write_text(json.dumps(meta, indent=1))
     _sync(*part.iterdir(), part)
-
-
-def _check_room(packs: Path, source: Source, pictures: int) -> None:
-    need = (pictures + 10) * (source.side**2 * 3 + 8)  # 10: the mean image and the small files, with some to spare
-    free = shutil.disk_usage(packs).free
-    if need > free:
-        raise OSError(
-            errno.ENOSPC,
-            f"packing {source.name} ({pictures:,} pictures of side {source.side}) needs {need / 1e9:.2f} GB; "
-            f"{packs} has {free / 1e9:.2f} GB free: make room, or set ALEXLIB_RUNS to a folder elsewhere",
-        )
+    line.end(f"packed {name}: {pictures} pictures in {clock(time.monotonic() - start)}")
 
 
 def _pictures(count: int, read: Callable[[int], np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -162,23 +147,6 @@ def _statistics(count: int, total: np.ndarray, second: np.ndarray) -> dict[str, 
     largest = np.argmax(np.round(np.abs(vectors), 6), axis=0)
     signs = np.where(vectors[largest, range(3)] < 0, -1.0, 1.0)
     return {"mean": mean.astype(np.float32), "eigenvalues": np.maximum(values, 0), "eigenvectors": vectors * signs}
-
-
-def _progress(name: str, total: int) -> Callable[[], None]:
-    """To be called after each picture: shows one line, live where somebody watches."""
-    line, start, done = Progress(), time.monotonic(), 0
-
-    def report():
-        nonlocal done
-        done += 1
-        seconds = time.monotonic() - start
-        rate = done / max(seconds, 1e-3)
-        if done == total:
-            line.end(f"packed {name}: {total} pictures in {clock(seconds)}, {rate:.0f}/s")
-        elif line.due():
-            line.show(f"packing {name}: {done}/{total} pictures, {rate:.0f}/s, {clock((total - done) / rate)} left")
-
-    return report
 
 
 def _sync(*paths: Path) -> None:

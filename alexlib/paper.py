@@ -16,33 +16,6 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-TABLES = Path(__file__).parent / "tables"
-CELLS = {  # from the text of a CSV cell to the type of its field
-    **{str: str.strip, int: int, float: float},
-    tuple: lambda text: tuple(map(int, text.split("x"))),
-    float | None: lambda text: float(text) if text.strip() else None,
-}
-
-
-def read(file, make) -> tuple:
-    """`make(name, **entry)` for every entry of a TOML or CSV table; an error in one names the file and the entry."""
-    text = (TABLES / file).read_text("utf-8")
-    toml = file.endswith(".toml")
-    entries = tomllib.loads(text).items() if toml else ((row, row) for row in csv.DictReader(text.splitlines()))
-    made = []
-    for number, (name, entry) in enumerate(entries, 1):
-        try:
-            made.append(make(name, **entry))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:  # a key too many or too few, a bad value
-            raise ValueError(f"{file}, entry {number} ({name}): {error}") from error
-    return tuple(made)
-
-
-def _row(cls):
-    """`make` of a CSV table whose columns are the fields of a class."""
-    types = cls.__annotations__
-    return lambda _, /, **cells: cls(**{key: CELLS[types.get(key, str)](text) for key, text in cells.items()})
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -69,20 +42,6 @@ class Layer:
     caption: int
 
 
-LAYERS = read("layers.csv", _row(Layer))
-
-PARAMETERS = 60_965_224
-MACS = 724_406_816
-NEURONS = 659_272
-INPUT_VALUES = 150_528  # 224 x 224 x 3, caption of figure 2
-ONE_TOWER_PARAMETERS = 62_378_344  # the same widths with every kernel reading both towers
-ONE_TOWER_MACS = 1_135_256_096
-# The one-GPU net of the comparison: footnote of section 3.2, `layers/layers-145-half.cfg`.
-HALF_WIDTHS = (48, 128, 192, 192, 256, 4096, 4096, 1000)
-HALF_PARAMETERS = 59_798_312
-HALF_MACS = 391_514_384  # 54 % of MACS
-
-
 @dataclass(frozen=True)
 class Fact:
     """A number that the paper states, and the section that states it."""
@@ -90,30 +49,6 @@ class Fact:
     value: float
     section: str
     meaning: str
-
-
-CONSTANTS = dict(read("constants.toml", lambda name, **entry: (name, Fact(**entry))))
-
-# Colour statistics of the ImageNet training pictures, pixels 0..255, RGB, from `input_meta` (make-data) of
-# github.com/akrizhevsky/cuda-convnet2. The 2012 code (convdata_jpeg.py) multiplies these standard deviations,
-# the roots of the eigenvalues, by normal draws and by 0.1. COLOUR_VECTORS[i] belongs to COLOUR_STDS[i].
-COLOUR_STDS = (19.72, 37.09, 121.78)
-COLOUR_VECTORS = ((0.4180, -0.8170, 0.3973), (-0.7126, -0.0235, 0.7012), (-0.5635, -0.5762, -0.5920))
-CHANNEL_MEANS = (127.3, 119.7, 104.9)
-
-# Run 145 on ILSVRC-2012, the paper's "1 CNN", as its notes log it: (epoch, setting, new value).
-# Weights started at 0.01. Biases started at 0.02 and stayed there; only those of conv1 were frozen with it.
-RUN_145 = (
-    *((25, "lr", 1e-3), (51, "lr", 1e-4), (67, "conv1 lr", 1e-5), (67, "colour noise", 0.0)),
-    *((72, "conv1 lr", 0.0), (79, "lr", 1e-5), (91, "stop", 0.0)),
-)
-
-# What the authors automated those drops to (layer-params-170.cfg, DiscreteExpLRS in src/lr.cu): the run has n
-# equal parts, part i has rate start * factor ** (-i / (n - 1)). Colour noise and conv1 ended by hand.
-FOUR_STEP = {
-    "weights": {"start": 0.01, "steps": 4, "factor": 250},
-    "biases": {"start": 0.02, "steps": 2, "factor": 10},
-}
 
 
 @dataclass(frozen=True)
@@ -133,10 +68,6 @@ class Log:
     file: str  # layers/layer-params-<file>.cfg
 
 
-LOGS = read("logs.csv", _row(Log))
-BY_RUN = {(log.id, log.views): log for log in LOGS}
-
-
 @dataclass(frozen=True)
 class Result:
     """A row of the paper's results in section 6: errors in per cent, None where the paper has none.
@@ -153,4 +84,65 @@ class Result:
     test_top5: float | None
 
 
+TABLES = Path(__file__).parent / "tables"
+# From the text of a CSV cell to the type of its field; a tuple is written 96x3x11x11, None as nothing.
+CELLS = {str: str.strip, int: int, float: float, float | None: lambda text: float(text) if text.strip() else None}
+CELLS[tuple] = lambda text: tuple(map(int, text.split("x")))
+
+
+def read(file, make) -> tuple:
+    """`make(name, **entry)` for each entry of a table. A key too many or too few fails with the file and the entry."""
+    text = (TABLES / file).read_text("utf-8")
+    if file.endswith(".toml"):
+        entries = tomllib.loads(text).items()
+    else:
+        entries = [(next(iter(row.values())), row) for row in csv.DictReader(text.splitlines())]
+    made = []
+    for number, (name, entry) in enumerate(entries, 1):
+        try:
+            made.append(make(name, **entry))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file}, entry {number}, {name}: {error}") from error
+    return tuple(made)
+
+
+def _row(cls):
+    """The `make` of a CSV table that has the fields of a class as its columns."""
+    types = cls.__annotations__
+    return lambda _, /, **cells: cls(**{key: CELLS[types.get(key, str)](text) for key, text in cells.items()})
+
+
+LAYERS = read("layers.csv", _row(Layer))
+CONSTANTS = dict(read("constants.toml", lambda name, **entry: (name, Fact(**entry))))
+LOGS = read("logs.csv", _row(Log))
+BY_RUN = {(log.id, log.views): log for log in LOGS}
 RESULTS = read("results.csv", _row(Result))
+
+PARAMETERS = 60_965_224
+MACS = 724_406_816
+NEURONS = 659_272
+INPUT_VALUES = 150_528  # 224 x 224 x 3, caption of figure 2
+ONE_TOWER_PARAMETERS = 62_378_344  # the same widths with every kernel reading both towers
+ONE_TOWER_MACS = 1_135_256_096
+# The one-GPU net of the comparison: footnote of section 3.2, `layers/layers-145-half.cfg`.
+HALF_WIDTHS = (48, 128, 192, 192, 256, 4096, 4096, 1000)
+HALF_PARAMETERS = 59_798_312
+HALF_MACS = 391_514_384  # 54 % of MACS
+
+# Colour statistics of the ImageNet training pictures, pixels 0..255, RGB, from `input_meta` (make-data) of
+# github.com/akrizhevsky/cuda-convnet2. The 2012 code (convdata_jpeg.py) multiplies these standard deviations,
+# the roots of the eigenvalues, by normal draws and by 0.1. COLOUR_VECTORS[i] belongs to COLOUR_STDS[i].
+COLOUR_STDS = (19.72, 37.09, 121.78)
+COLOUR_VECTORS = ((0.4180, -0.8170, 0.3973), (-0.7126, -0.0235, 0.7012), (-0.5635, -0.5762, -0.5920))
+CHANNEL_MEANS = (127.3, 119.7, 104.9)
+
+# Run 145 on ILSVRC-2012, the paper's "1 CNN", as its notes log it: (epoch, setting, new value).
+# Weights started at 0.01. Biases started at 0.02 and stayed there; only those of conv1 were frozen with it.
+RUN_145 = (
+    (25, "lr", 1e-3), (51, "lr", 1e-4), (67, "conv1 lr", 1e-5), (67, "colour noise", 0.0),
+    (72, "conv1 lr", 0.0), (79, "lr", 1e-5), (91, "stop", 0.0),
+)  # fmt: skip
+
+# What the authors automated those drops to (layer-params-170.cfg, DiscreteExpLRS in src/lr.cu): the run has n
+# equal parts, part i has rate start * factor ** (-i / (n - 1)). Colour noise and conv1 ended by hand.
+FOUR_STEP = {"weights": dict(start=0.01, steps=4, factor=250), "biases": dict(start=0.02, steps=2, factor=10)}

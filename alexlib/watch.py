@@ -37,11 +37,11 @@ class Watch:
         if len(self.recent) < self.every:
             return
         self.recent = []
-        if step >= 8 * self.every and abs(mean - self.guess) < 0.01 * self.guess and not self.warned:
+        if step >= 4 * self.every and mean > 0.995 * self.guess and not self.warned:
             self.warned = True
             warnings.warn(
-                f"after {step + 1} steps the loss is {mean:.4f}, that of a guess (ln {round(math.exp(self.guess))} ="
-                f" {self.guess:.4f}): the net has not started to learn; {self.CAUSES}",
+                f"after {step + 1} steps the loss is {mean:.4f}, no better than a guess, {self.guess:.4f} ="
+                f" ln {round(math.exp(self.guess))}: the net has not started to learn; {self.CAUSES}",
                 StuckWarning,
                 stacklevel=3,
             )

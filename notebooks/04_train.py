@@ -9,23 +9,26 @@
 # %% [markdown]
 # # 04 Training AlexNet
 #
-# **Question.** Does the net of the paper learn as described, from pixels to class probabilities, and what do its
-# first layer and its errors look like?
+# **Question.** Does the net of the paper learn as described, from pixels to class
+# probabilities, and what do its first layer and its errors look like?
 #
-# **The paper says** (sections 3 to 6): five convolutional and three fully-connected layers, 60 million parameters,
-# two towers that meet in certain layers only; stochastic gradient descent with momentum; top-5 error 18.2 % on
-# ILSVRC-2012 with one net, averaging ten views of each picture.
+# **The paper says** (sections 3 to 6): five convolutional and three fully-connected layers, 60
+# million parameters, two towers that meet in certain layers only; stochastic gradient descent
+# with momentum; top-5 error 18.2 % on ILSVRC-2012 with one net, averaging ten views of each
+# picture.
 #
-# **Two readings.** `paper` takes the text literally. `source2012` follows the definition and parameter files of run
-# 145, the net behind the paper's numbers, released in 2025. They differ in a dozen settings, listed below.
+# **Two readings.** `paper` takes the text literally. `source2012` follows the definition and
+# parameter files of run 145, the net behind the paper's numbers, released in 2025. They differ
+# in a dozen settings, listed below.
 #
-# **Run time.** `sample`: generated pictures, a few minutes on a laptop. `imagenette`: hours on a CPU, minutes on a GPU.
-# `imagenet`: the user's own copy and a GPU or more.
+# **Run time.** `sample`: generated pictures, a few minutes on a laptop. `imagenette`: hours on
+# a CPU, minutes on a GPU. `imagenet`: the user's own copy and a GPU or more.
 
 # %% [markdown]
 # ## Parameters
 #
-# Change them here, or from a shell: `papermill notebooks/04_train.ipynb out.ipynb -p scale imagenette -p epochs 12`.
+# Change them here, or from a shell: `papermill notebooks/04_train.ipynb out.ipynb -p scale
+# imagenette -p epochs 12`.
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, imagenette or imagenet: data, width of the net and schedule
@@ -60,7 +63,8 @@ reading = config.spec_at(spec, scale, **chosen)
 readings = {name: config.spec_at(name, scale, **chosen) for name in config.SPECS}
 
 # %% [markdown]
-# The settings in which the two readings differ. This run uses one column; every field can also be set alone.
+# The settings in which the two readings differ. This run uses one column; every field can also
+# be set alone.
 
 # %%
 differ = config.PAPER.changes(config.SOURCE2012)
@@ -71,8 +75,9 @@ pd.DataFrame(table, columns=["field", "paper", "source2012", "meaning"]).style.h
 # %% [markdown]
 # ## The pictures
 #
-# Pictures are packed on first use: short side to 256 pixels, centre crop, one file of bytes that later starts open at
-# once. The net sees crops of 224 pixels in 0..255 minus the mean image; nothing is divided by a standard deviation.
+# Pictures are packed on first use: short side to 256 pixels, centre crop, one file of bytes
+# that later starts open at once. The net sees crops of 224 pixels in 0..255 minus the mean
+# image; nothing is divided by a standard deviation.
 
 # %%
 training, test = sets.load(data or config.scale_of(scale).source, config.scale_of(scale).side)
@@ -80,7 +85,8 @@ classes = training.classes
 readings = {name: r.replace(classes=len(classes)) for name, r in readings.items()}
 reading = readings[spec]
 Markdown(
-    f"**{len(training):,}** training and **{len(test):,}** test pictures, {len(classes)} classes: {training.origin}."
+    f"**{len(training):,}** training and **{len(test):,}** test pictures,"
+    f" {len(classes)} classes: {training.origin}."
 )
 
 # %%
@@ -89,23 +95,25 @@ plots.contact_sheet(training) if pictures else Markdown("*Photographs are left o
 # %% [markdown]
 # ## The net
 #
-# Figure 2 of the paper, layer by layer. *Neurons* are outputs of layers with weights, *macs* multiply-adds for one
-# picture. The two towers are the two halves of every layer's maps: conv2, conv4 and conv5 read their own half only.
+# Figure 2 of the paper, layer by layer. *Neurons* are outputs of layers with weights, *macs*
+# multiply-adds for one picture. The two towers are the two halves of every layer's maps: conv2,
+# conv4 and conv5 read their own half only.
 
 # %%
 full = pd.DataFrame(nets.trace(config.SPECS[spec]))
 assert full.parameters.sum() == paper.PARAMETERS == 60_965_224
 assert full.macs.sum() == paper.MACS and full.neurons.sum() == paper.NEURONS
-full.style.hide().format({"neurons": "{:,}", "parameters": "{:,}", "macs": "{:,}"})
+costs = ["neurons", "parameters", "macs"]
+full.style.hide().format(lambda count: f"{count:,}" if count else "", subset=costs)
 
 # %% [markdown]
-# The paper says 60 million parameters, 650,000 neurons; its Figure 2 gives conv1 253,440 neurons, but 55 x 55 x 96 is
-# another number, and the layer after it fits only that one.
+# The paper says 60 million parameters, 650,000 neurons; its Figure 2 gives conv1 253,440
+# neurons, but 55 x 55 x 96 is another number, and the layer after it fits only that one.
 
 # %%
 here = pd.DataFrame(nets.trace(reading))
 Markdown(
-    f"The net of this run (scale `{scale}`, width {reading.net.width:g}, {reading.net.classes} classes):"
+    f"The net of this run (scale `{scale}`, width {reading.net.width:g}, {len(classes)} classes):"
     f" **{here.parameters.sum():,}** parameters, **{here.neurons.sum():,}** neurons,"
     f" **{here.macs.sum():,}** multiply-adds."
 )
@@ -115,8 +123,9 @@ Markdown(
 #
 # $$b_i = a_i \Big/ \Big(k + \alpha \sum_{j=i-n/2}^{i+n/2} a_j^2\Big)^{\beta}$$
 #
-# Three maps at one position, with $k = 2$, $\alpha = 10^{-4}$, $\beta = 0.75$ and $n = 3$: a large neighbour makes a
-# map smaller. (The 2012 parser divides $\alpha$ by $n$, and so does torch.)
+# Three maps at one position, with $k = 2$, $\alpha = 10^{-4}$, $\beta = 0.75$ and $n = 3$: a
+# large neighbour makes a map smaller. (The 2012 parser divides $\alpha$ by $n$, and so does
+# torch.)
 
 # %%
 a = torch.tensor([10.0, 200.0, 50.0])
@@ -136,8 +145,8 @@ torch.testing.assert_close(by_torch, by_hand)
 #
 # $$v \leftarrow 0.9\,v - 0.0005\,\varepsilon\,w - \varepsilon\,g, \qquad w \leftarrow w + v$$
 #
-# The learning rate $\varepsilon$ is inside the velocity: after a drop, old velocity goes on at the old rate for some
-# steps. One weight, three steps, the rate lowered before the last one:
+# The learning rate $\varepsilon$ is inside the velocity: after a drop, old velocity goes on at
+# the old rate for some steps. One weight, three steps, the rate lowered before the last one:
 
 # %%
 w, v, g = 1.0, 0.0, 2.0
@@ -167,11 +176,15 @@ Code(inspect.getsource(optim.set_learning_rates), language="python")
 # %% [markdown]
 # ## Before training: does a signal arrive?
 #
-# The paper draws all weights from N(0, 0.01). Run 145 used 0.03 in conv3 to conv5. One batch through both untrained
-# nets shows what that does to the signal on its way up and to the gradient on its way down.
+# The paper draws all weights from N(0, 0.01). Run 145 used 0.03 in conv3 to conv5. One batch
+# through both untrained nets shows what that does to the signal on its way up and to the
+# gradient on its way down.
 
 # %%
-pixels, labels = training.gather(np.arange(0, len(training), len(training) // 64)), training.labels
+pixels, labels = (
+    training.gather(np.arange(0, len(training), len(training) // 64)),
+    training.labels,
+)
 labels = torch.tensor(labels[:: len(training) // 64])
 centre = augment.centre_crop(torch.tensor(training.mean), reading.net.input)
 x = augment.to_input(augment.centre_crop(torch.tensor(pixels), reading.net.input), centre)
@@ -186,16 +199,17 @@ plots.signal_sizes(at_start)
 # %% [markdown]
 # ## Training
 #
-# One loop, in `alexlib.train.fit`: random crop and mirror image, minus the mean, colour noise; forward, loss,
-# backward, step. A part of the training pictures is held out for the curves and for the plateau rule; the test
-# pictures are seen once, at the end. An interrupted run goes on where it stopped when this cell is run again, a
-# finished one is opened.
+# One loop, in `alexlib.train.fit`: random crop and mirror image, minus the mean, colour noise;
+# forward, loss, backward, step. A part of the training pictures is held out for the curves and
+# for the plateau rule; the test pictures are seen once, at the end. An interrupted run goes on
+# where it stopped when this cell is run again, a finished one is opened.
 
 # %%
 run = study.run("04_train", spec, reading, scale, training, test, seed=seed, device=device)
 history = run.row["history"]
 Markdown(
-    ("Trained now" if run.trained_now else "Opened a finished run") + f": `{run.folder.name}`, {len(history)} epochs,"
+    ("Trained now" if run.trained_now else "Opened a finished run")
+    + f": `{run.folder.name}`, {len(history)} epochs,"
     f" {run.row['seconds'] / 60:.1f} minutes, {run.row['pictures_per_second']:.0f} pictures/s"
     f" on {run.row['device']}."
 )
@@ -204,11 +218,13 @@ Markdown(
 plots.learning_curves(history, chance=1 - 1 / len(classes))
 
 # %% [markdown]
-# Training error is measured while training, with augmentation and dropout, so it can lie above the held-out error.
+# Training error is measured while training, with augmentation and dropout, so it can lie above
+# the held-out error.
 #
 # ## One view or ten
 #
-# At test time the paper averages the softmax over four corners, the centre and their mirror images.
+# At test time the paper averages the softmax over four corners, the centre and their mirror
+# images.
 
 # %%
 errors = study.view_errors(run)
@@ -224,9 +240,9 @@ Markdown(
 # %% [markdown]
 # ## What the first layer became
 #
-# The paper's Figure 3: 96 kernels of 11 x 11 x 3, the upper half from one GPU, the lower from the other. Its claim:
-# one tower becomes colour-agnostic, the other colour-specific, on every run. Each kernel is scaled to its own range
-# here.
+# The paper's Figure 3: 96 kernels of 11 x 11 x 3, the upper half from one GPU, the lower from
+# the other. Its claim: one tower becomes colour-agnostic, the other colour-specific, on every
+# run. Each kernel is scaled to its own range here.
 
 # %%
 plots.kernels(run.model.conv1.weight.detach().float().cpu(), reading.net.towers)
@@ -234,7 +250,8 @@ plots.kernels(run.model.conv1.weight.detach().float().cpu(), reading.net.towers)
 # %% [markdown]
 # ## What it says about test pictures
 #
-# The five most probable classes of some test pictures, ten views averaged; the true class, named on top, in orange.
+# The five most probable classes of some test pictures, ten views averaged; the true class,
+# named on top, in orange.
 
 # %%
 shown = np.random.default_rng(seed).choice(len(test), 6, replace=False)
@@ -254,21 +271,23 @@ np.testing.assert_allclose(again, run.probabilities["centre"][shown], atol=0.02)
 # %% [markdown]
 # ## Paper, 2012 log, later studies, this run
 #
-# The error rates of the paper belong to ImageNet's 1000 classes; other scales have other tasks and are no test of
-# them. A single run's interval is over test pictures only, not over seeds.
+# The error rates of the paper belong to ImageNet's 1000 classes; other scales have other tasks
+# and are no test of them. A single run's interval is over test pictures only, not over seeds.
 
 # %%
 pd.DataFrame(study.compare(run)).style.hide().format(na_rep="-", precision=2)
 
 # %%
 Markdown(
-    f"Code {run.row['commit']}, torch {run.row['versions']['torch']}, {run.row['device']}, seed {run.row['seed']},"
-    f" started {run.row['started']}, training pictures {run.row['data']['train']}."
+    f"Code {run.row['commit']}, torch {run.row['versions']['torch']}, {run.row['device']},"
+    f" seed {run.row['seed']}, started {run.row['started']},"
+    f" training pictures {run.row['data']['train']}."
 )
 
 # %% [markdown]
 # ## Limits and next
 #
-# One seed is no error bar: two nets that differ in their seed alone differ by several tenths of a point even on
-# ImageNet. Smaller scales change the task, the number of steps and, for `sample`, the width. Which of the two
-# readings is nearer to the paper's numbers is a question for ImageNet itself.
+# One seed is no error bar: in the logs of 2012, near-equal runs scatter by as much as some of
+# the paper's effects (claim `run-scatter` of the register). Smaller scales change the task, the
+# number of steps and, for `sample`, the width. Which of the two readings is nearer to the paper's
+# numbers is a question for ImageNet itself.

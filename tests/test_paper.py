@@ -1,12 +1,12 @@
-"""The paper's data agree with arithmetic, the 2012 logs, the configuration and docs/fidelity.md.
-
-`python tests/test_paper.py` renews the tables of that page after a change of the register or the ledger.
-"""
+"""The paper's data agree with arithmetic, the 2012 logs and the configuration."""
 
 import ast
 import dataclasses
 import math
 import re
+import shutil
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -28,8 +28,6 @@ PRINTED_GAINS = [
     ("overlap", "147", "145"),
     ("pre-training", "145", "146-2012-2011"),
 ]
-FIDELITY = ROOT / "docs" / "fidelity.md"
-TABLES = {"ambiguities": claims.ambiguity_table, "claims": claims.claim_table}
 
 
 def cost(widths, towers):
@@ -95,6 +93,7 @@ def test_statements_that_are_false():
     shares = {name: 100 * layer.parameters / paper.PARAMETERS for name, layer in LAYERS.items()}
     too_large = {name: round(share, 2) for name, share in shares.items() if share > 1 and "conv" in name}
     assert too_large == {"conv3": 1.45, "conv4": 1.09}
+    assert CLAIMS["parameters"].log == paper.PARAMETERS and CLAIMS["neurons"].log == paper.NEURONS
     assert CLAIMS["one-percent"].log == max(too_large.values()) > CLAIMS["one-percent"].paper
 
     wrong = [layer.name for layer in paper.LAYERS if layer.caption != layer.neurons]
@@ -221,29 +220,49 @@ def test_readings_are_those_of_the_configuration():
             assert getattr(getattr(spec, part), field) == pytest.approx(reading), (spec.name, name)
 
 
-@pytest.mark.parametrize(("module", "allowed"), [("paper", set()), ("claims", {"alexlib.paper"})])
+def test_initial_readings_are_those_of_the_layer_table():
+    weights, biases = (
+        next(row for row in claims.AMBIGUITIES if row.id == id) for id in ("initial-weights", "initial-biases")
+    )
+    assert weights.reading_source == tuple(layer.init_std_source for layer in paper.LAYERS)
+    assert biases.reading_source == tuple(layer.bias_init for layer in paper.LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("statement =", "statment =", "claims.toml, entry 1, relu-speed: .*statment"),
+        ("value = -0.1", "valeu = -0.1", "claims.toml, entry 4, lrn: .*valeu"),
+        ("top5 = { paper", "top5 = { papr", "claims.toml, entry 2, two-gpus: .*papr"),
+        ('unit = "x"\n', "", "claims.toml, entry 1, relu-speed: .*missing .*unit"),
+        ('runs = ["148"', 'runs = ["1480"', "claims.toml, entry 4, lrn: .*1480"),
+        ('runs = ["148"', 'log = 1\nruns = ["148"', "claims.toml, entry 4, lrn: .*log"),
+        ("question =", "qestion =", "ambiguities.toml, entry 1, input-size: .*qestion"),
+        ("meaning =", "meaning = 1, mening =", "constants.toml, entry 1, pictures_train: .*mening"),
+        ("name,kind", "nmae,kind", "layers.csv, entry 1, conv1: .*nmae"),
+        (",0.182100,145\n", ",0.182100\n", "logs.csv, entry 1, 145: "),
+        ("47.1,28.2", "47.1,28.2,1", "results.csv, entry 1, Table 1: "),
+        ("47.1,28.2", "47.1", "results.csv, entry 1, Table 1: "),
+        ("47.1,28.2", "4Z.1,28.2", "results.csv, entry 1, Table 1: .*4Z.1"),
+    ],
+)
+def test_a_slip_in_a_table_is_named(old, new, complaint, tmp_path):
+    shutil.copytree(paper.TABLES.parent, tmp_path / "alexlib", ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "alexlib" / "tables" / complaint.split(",")[0]
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    command = [sys.executable, "-B", "-c", "import alexlib.claims"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert re.search(f"^ValueError: {complaint}", run.stderr, re.M), run.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"), [("paper", {"csv", "tomllib", "pathlib"}), ("claims", {"alexlib.paper"})]
+)
 def test_data_modules_stand_alone(module, allowed):
     tree = ast.parse((ROOT / "alexlib" / f"{module}.py").read_text())
     plain = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert plain | modules == {"dataclasses"} | allowed
-
-
-def filled(text):
-    """The page with its generated tables as the library makes them now."""
-    for name, table in TABLES.items():
-        block = f"<!-- generated: {name} -->\n\n{table()}\n\n<!-- end -->"
-        old = re.compile(rf"<!-- generated: {name} -->.*?<!-- end -->", re.DOTALL)
-        text, found = old.subn(lambda _, new=block: new, text)
-        assert found == 1, f"{FIDELITY.name}: {found} blocks named {name}, expected one"
-    return text
-
-
-def test_fidelity_page_is_current():
-    text = FIDELITY.read_text()
-    assert claims.ambiguity_table() in text and len(claims.ambiguity_table().splitlines()) > 20
-    assert filled(text) == text, "renew it: python tests/test_paper.py"
-
-
-if __name__ == "__main__":
-    FIDELITY.write_text(filled(FIDELITY.read_text()))

@@ -16,7 +16,7 @@ from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
     *("paths", "progress", "stats", "paper", "claims", "config", "layers", "nets", "diagnostics"),
-    *("sample", "decode", "pack", "sources", "data", "augment"),
+    *("sample", "pack", "sources", "data", "augment"),
     *("optim", "watch", "checkpoint", "rows", "train", "towers", "study"),
     *("plots", "docs", "report", "__main__"),
 )
