@@ -123,8 +123,8 @@ def _open(folder: Path) -> dict[str, Images]:
     """The sets in a pack, by split; ValueError when its files do not fit together."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        with np.load(folder / "statistics.npz") as file:
-            statistics = [file[name] for name in ("mean", "eigenvalues", "eigenvectors")]
+        with open(folder / "statistics.npz", "rb") as file, np.load(file) as arrays:
+            statistics = [arrays[name] for name in ("mean", "eigenvalues", "eigenvectors")]
         sets = {}
         for split, shape in meta["shapes"].items():
             pixels = np.asarray(np.memmap(folder / f"{split}.u8", np.uint8, "r", shape=tuple(shape)))

@@ -98,9 +98,7 @@ def _classes(root: Path) -> dict[str, list[File]]:
     """The files of each class folder of a split, sorted by class; ValueError when there are none."""
     found = {folder: _pictures(root / folder) for folder in _subfolders(root)}
     if not found:
-        raise ValueError(
-            f"{root} has no class folders ({len(_pictures(root))} pictures lie directly in it); {LAYOUT}"
-        )
+        raise ValueError(f"{root} has no class folders ({len(_pictures(root))} pictures lie directly in it); {LAYOUT}")
     for folder, files in found.items():
         if not files:
             raise ValueError(f"{root / folder} holds no pictures ({' '.join(EXTENSIONS)}): fill or remove it")
