@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train reports test lab lint format clean
+.PHONY: help train reports test lab docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: $(VENV)/.stamp ## all tests, and every notebook cell by cell
 
 lab: $(VENV)/.stamp ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab
+
+docs: $(VENV)/.stamp ## renew the generated parts of README.md and docs/ from code and rows
+	$(PY) docs/refresh.py
 
 lint: $(VENV)/.stamp ## check the style, change nothing
 	$(PY) -m ruff check

@@ -22,7 +22,6 @@
     towers    the net on two devices, the bytes it exchanges, data-parallel runs
     study     variants x seeds -> rows; intervals and verdicts
     plots     figures from rows
-    docs      the generated parts of README.md and docs/
     report    notebooks to reports (papermill) and web pages (nbconvert)
 
 `python -m alexlib --help` offers the same calls to a shell; docs/design.md says how the parts fit.

@@ -38,15 +38,6 @@ def train(args) -> int:
     return 0
 
 
-def docs(args) -> int:
-    """Write the generated parts of README.md and docs/ anew from the code and the rows."""
-    from . import docs as pages
-
-    for path in pages.refresh():
-        print(f"updated {path}")
-    return 0
-
-
 def value_of(text: str):
     """`4`, `1e-3`, `True`, `None`, `[1, 2]` as Python reads them; anything else (`relu`, `007`) is text."""
     try:
@@ -78,9 +69,6 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--data", help="a folder with train/<class>/* and val/<class>/* instead of the scale's")
     command.add_argument("--run", help="folder under runs/ (default: named after the settings)")
     command.add_argument("--set", dest="fields", **pair, help="any field of the reading; may be repeated")
-
-    command = commands.add_parser("docs", help="renew the generated parts of README.md and docs/")
-    command.set_defaults(call=docs)
     return top
 
 

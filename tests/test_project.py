@@ -18,7 +18,7 @@ ORDER = (  # a module imports only from those before it
     *("paths", "progress", "stats", "paper", "claims", "config", "layers", "nets", "diagnostics"),
     *("sample", "pack", "sources", "data", "augment"),
     *("optim", "watch", "checkpoint", "rows", "train", "towers", "study"),
-    *("plots", "docs", "report", "__main__"),
+    *("plots", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
 SOURCES = sorted((ROOT / "alexlib").rglob("*.py"))

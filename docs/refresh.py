@@ -1,4 +1,6 @@
-"""The generated parts of README.md and docs/: tables and figures from code and rows, between markers.
+"""Writes the generated parts of README.md and docs/ anew: tables and figures from code and rows, between markers.
+
+    python docs/refresh.py
 
 <!-- generated: NAME -->
 ...
@@ -158,3 +160,8 @@ def stamp(figure: Path) -> str | None:
 def _recorded() -> list[dict]:
     """Rows of notebook 04 of all scales but the sample, the largest scale first."""
     return [row for scale in reversed(SCALES) if scale != "sample" for row in rows.read("04_train", scale)]
+
+
+if __name__ == "__main__":
+    for path in refresh():
+        print(f"updated {path.relative_to(ROOT)}")
