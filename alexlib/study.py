@@ -43,6 +43,13 @@ def pick_device(name: str = "auto") -> str:
     return name
 
 
+def pick_seed(seed: int) -> int:
+    """The seed, if it is one."""
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"seed {seed!r}: expected a whole number from 0")
+    return seed
+
+
 def run_name(study: str, variant: str, spec: Spec, scale: str, seed: int, train: Images) -> str:
     """A name in which runs with different settings or pictures differ."""
     settings = json.dumps([spec.as_dict(), train.fingerprint], sort_keys=True)
@@ -71,7 +78,7 @@ def run(
     """
     folder = runs_root() / (name or run_name(study, variant, spec, scale, seed, train))
     provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device))
-    torch.manual_seed(seed)
+    torch.manual_seed(pick_seed(seed))
     model = AlexNet(spec)
     fitted, val = train.holdout(spec.train.validation, seed) if spec.train.validation else (train, train.subset([]))
     history = fit(model, fitted, val, spec, seed=seed, device=device, folder=folder)

@@ -1,9 +1,9 @@
 """Training steps of AlexNet side by side: what a newcomer writes, and ours with and without what makes it fast.
 
-    python benchmarks/step.py [--batch 128] [--rounds 5]
+    python benchmarks/step.py [--batch 128] [--rounds 4]
 
-Each case runs in a process of its own (the memory setting is one of the whole process); the processes take turns, one
-step each, so that a busy machine slows all of them alike. Writes `benchmarks/results/<machine>.json`: median
+Each case runs in processes of its own (the memory setting is one of the whole process), and the cases take turns round
+by round, so that a busy machine slows all of them alike. Writes `benchmarks/results/<machine>.json`: median
 pictures/s, the ratio to the newcomer's case, the single runs, peak memory.
 """
 
@@ -15,6 +15,7 @@ import re
 import resource
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -77,37 +78,32 @@ def stepper(kind: str, precision: str, keep: bool, batch: int):
     return step
 
 
-def work(pipe, case: tuple, batch: int) -> None:
-    """Make a step whenever told to, answer with its seconds; at the end with the peak memory in bytes."""
-    step = stepper(*case, batch)
+def measure(case: tuple, batch: int, steps: int) -> tuple[list[float], int]:
+    """Pictures/s of each of some steps after a first one, and the peak memory of the process in bytes."""
+    step, speeds = stepper(*case, batch), []
     step()
-    pipe.send("ready")
-    while pipe.recv():
+    for _ in range(steps):
         started = time.perf_counter()
         step()
-        pipe.send(time.perf_counter() - started)
-    pipe.send(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        speeds.append(batch / (time.perf_counter() - started))
+    return speeds, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2, help="measured in each round, after one that is not")
     args = parser.parse_args()
-    context, workers = multiprocessing.get_context("spawn"), {}
-    for name, case in CASES.items():
-        here, there = context.Pipe()
-        context.Process(target=work, args=(there, case, args.batch), daemon=True).start()
-        here.recv()
-        workers[name] = here
-    runs = {name: [] for name in CASES}
+    runs, peaks = {name: [] for name in CASES}, dict.fromkeys(CASES, 0)
     for _ in range(args.rounds):
-        for name, pipe in workers.items():
-            pipe.send(True)
-            runs[name].append(args.batch / pipe.recv())
+        for name, case in CASES.items():
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                speeds, peak = pool.submit(measure, case, args.batch, args.steps).result()
+            runs[name] += speeds
+            peaks[name] = max(peaks[name], peak)
     results = []
-    for name, pipe in workers.items():
-        pipe.send(False)
+    for name in CASES:
         value = statistics.median(runs[name])
         results.append(
             {
@@ -117,7 +113,7 @@ def main() -> None:
                 "unit": "pictures/s",
                 "ratio": round(value / statistics.median(next(iter(runs.values()))), 2),
                 "runs": [round(run, 1) for run in runs[name]],
-                "peak_memory_gb": round(pipe.recv() / 1e9, 2),
+                "peak_memory_gb": round(peaks[name] / 1e9, 2),
                 "batch": args.batch,
                 "device": device_name("cpu"),
                 "versions": {"torch": torch.__version__, "python": platform.python_version()},

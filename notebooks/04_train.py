@@ -57,7 +57,7 @@ from alexlib import data as sets
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
 
 # %%
-device = study.pick_device(devices)
+device, seed = study.pick_device(devices), study.pick_seed(seed)
 chosen = {"epochs": epochs or None, "batch": batch or None, "precision": precision}
 reading = config.spec_at(spec, scale, **chosen)
 readings = {name: config.spec_at(name, scale, **chosen) for name in config.SPECS}

@@ -209,6 +209,12 @@ def test_a_run_leaves_one_row_and_is_opened_again_without_training(monkeypatch):
     np.testing.assert_allclose(again.probabilities["ten"], predict(first.model, test, TINY, views="ten"), atol=1e-3)
 
 
+@pytest.mark.parametrize("seed", [-1, "0", 1.5, True, None])
+def test_seeds_that_are_none_are_refused(seed):
+    with pytest.raises(ValueError, match="expected a whole number from 0"):
+        study.run("99_try", "baseline", TINY, "sample", images(), images(12, "test"), seed=seed)
+
+
 def test_devices_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match="valid ones here: auto, cpu"):
         study.pick_device("cuda:7")
