@@ -33,7 +33,7 @@ def train(args) -> int:
         "04_train", args.spec, spec, scale.name, training, test, seed=args.seed, device=device, name=args.run
     )
     for row in study.view_errors(run):
-        print("{measure} error, {views} view: {error:.2%} ({low:.2%} to {high:.2%}, n = {n})".format(**row))
+        print("{measure} error, {views}: {value:.2f} % ({low:.2f} to {high:.2f}, n = {n})".format(**row))
     print(run.folder)
     return 0
 

@@ -84,18 +84,29 @@ def learning_curves(history: list[dict], chance: float):
     return figure
 
 
-def view_errors(errors: list[dict]):
-    """Centre view against ten views: rows of measure, views, error, low, high (in 0..1)."""
-    figure, axis = _figure(6.5, 2.2)
-    for i, row in enumerate(reversed(errors)):
-        colour = HELD_OUT if row["views"] == "ten" else TRAIN
-        axis.plot([100 * row["low"], 100 * row["high"]], [i, i], color=colour, lw=3, alpha=0.35)
-        axis.plot(100 * row["error"], i, "o", color=colour)
-        text = f"{100 * row['error']:.1f} %"
-        axis.annotate(text, (100 * row["error"], i), (0, 6), textcoords="offset points", ha="center")
-    axis.set_yticks(range(len(errors)), [f"{r['measure']}, {r['views']}" for r in reversed(errors)])
-    axis.set(xlabel="test error, % (bar: 95 % interval over pictures)", ylim=(-0.5, len(errors) - 0.2))
-    axis.set_title("Averaging ten views against the centre view", loc="left")
+def view_errors(errors: list[dict], gains: list[dict]):
+    """Errors by views, and what ten views gain: rows of `study.view_errors` and of `study.view_gains`.
+
+    Errors and gains in points; the bars are 95 % intervals over test pictures, the dashed lines the paper's gains.
+    """
+    figure, axes = _figure(9, 2.4, 1, 2, width_ratios=(3, 2))
+    for axis, rows in zip(axes, (errors, gains), strict=True):
+        for i, row in enumerate(reversed(rows)):
+            colour = HELD_OUT if row.get("views") == "ten" else PAPER_LINE if "paper" in row else TRAIN
+            axis.plot([row["low"], row["high"]], [i, i], color=colour, lw=3, alpha=0.35)
+            axis.plot(row["value"], i, "o", color=colour)
+            label = (row["value"], i), (0, 6)
+            axis.annotate(f"{row['value']:.1f}", *label, textcoords="offset points", ha="center")
+            if "paper" in row:
+                axis.plot([row["paper"]] * 2, [i - 0.4, i + 0.4], "k--", lw=1)
+        axis.set(ylim=(-0.6, len(rows) - 0.2))
+    axes[0].set_yticks(range(len(errors)), [f"{r['measure']}, {r['views']}" for r in reversed(errors)])
+    axes[1].set_yticks(range(len(gains)), [r["measure"] for r in reversed(gains)])
+    axes[1].axvline(0, color="k", lw=0.8)
+    axes[0].set(xlabel="test error, %")
+    axes[1].set(xlabel="centre minus ten, points (dashed: paper)")
+    axes[0].set_title("One view and ten", loc="left")
+    axes[1].set_title(f"Ten views gain {gains[0]['value']:.1f} points", loc="left")
     return figure
 
 

@@ -227,15 +227,7 @@ plots.learning_curves(history, chance=1 - 1 / len(classes))
 # images.
 
 # %%
-errors = study.view_errors(run)
-plots.view_errors(errors)
-
-# %%
-gain, low, high = study.ten_view_gain(run)
-Markdown(
-    f"Ten views lower the top-1 error by **{gain:.2f}** points"
-    f" (95 % interval over test pictures {low:.2f} to {high:.2f})."
-)
+plots.view_errors(study.view_errors(run), study.view_gains(run))
 
 # %% [markdown]
 # ## What the first layer became

@@ -71,3 +71,16 @@ def test_contact_sheet_has_a_column_a_class(tmp_path):
     figure = plots.contact_sheet(Pictures(), rows=2)
     shown = [int(axis.images[0].get_array()[0, 0, 0]) for axis in figure.axes]
     assert shown == [0, 1, 2, 3]
+
+
+def test_view_errors_show_values_intervals_and_the_papers_gain():
+    errors = [
+        {"measure": "top-1", "views": v, "value": x, "low": x - 1, "high": x + 1}
+        for v, x in (("centre", 9), ("ten", 7))
+    ]
+    gains = [{"measure": "top-1", "value": 2.0, "low": 0.5, "high": 3.5, "paper": 1.5}]
+    left, right = plots.view_errors(errors, gains).axes
+    assert [line.get_xdata()[0] for line in left.lines[1::2]] == [7, 9]  # from the bottom
+    assert [text.get_text() for text in left.get_yticklabels()] == ["top-1, ten", "top-1, centre"]
+    assert list(right.lines[0].get_xdata()) == [0.5, 3.5] and right.lines[2].get_xdata()[0] == 1.5
+    assert "2.0 points" in right.get_title(loc="left")

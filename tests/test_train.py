@@ -206,6 +206,13 @@ def test_a_run_leaves_one_row_and_is_opened_again_without_training(monkeypatch):
     assert rows.read("99_try", "sample", seed=4) == [first.row]
     assert first.row["metrics"]["ten"]["n"] == 12
     assert first.row["metrics"]["centre"] == evaluate(first.model, test, TINY)
+    errors, gains = study.view_errors(first), study.view_gains(first)
+    assert [e["value"] for e in errors[:2]] == [100 * first.row["metrics"][v]["top1"] for v in ("centre", "ten")]
+    assert gains[0]["value"] == pytest.approx(errors[0]["value"] - errors[1]["value"])
+    assert {row["verdict"] for row in study.compare(first)} == {
+        "sample run, no scientific claim",
+        "not tested at this scale",
+    }
     np.testing.assert_allclose(again.probabilities["ten"], predict(first.model, test, TINY, views="ten"), atol=1e-3)
 
 
