@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from alexlib import rows, study
+from alexlib import augment, rows, study
 from alexlib.config import SOURCE2012
 from alexlib.data import Images
+from alexlib.layers import Dropout
 from alexlib.nets import AlexNet
 from alexlib.train import evaluate, fit, predict, score
 from alexlib.watch import Diverged, StuckWarning, Watch
@@ -138,6 +139,42 @@ def test_colour_ends_and_conv1_freezes_at_their_shares_of_the_run(tmp_path):
     assert not torch.equal(frozen["conv2.weight"], early["conv2.weight"])
 
 
+def test_dropout_works_in_training_and_not_in_testing(monkeypatch):
+    modes, forward = [], Dropout.forward
+    monkeypatch.setattr(Dropout, "forward", lambda self, x: modes.append(self.training) or forward(self, x))
+    model = build()
+    fit(model, images(), images().subset([]), TINY.replace(epochs=1))
+    assert modes and all(modes)
+    modes.clear()
+    predict(model, images(9, "test"), TINY)
+    assert modes and not any(modes)
+
+
+def seen_by_a_run(monkeypatch, seed):
+    """The order of the pictures in each epoch, and the seeds of each step's augmentation."""
+    order, draws = [], []
+    gather, augmented = Images.gather, augment.training_input
+
+    def spy(pixels, mean, axes, size, settings, generator, colour):
+        draws.append(generator.initial_seed())
+        return augmented(pixels, mean, axes, size, settings, generator, colour)
+
+    monkeypatch.setattr(Images, "gather", lambda self, rows: order.extend(rows) or gather(self, rows))
+    monkeypatch.setattr(augment, "training_input", spy)
+    train = images()
+    fit(build(), train, train.subset([]), TINY.replace(epochs=2), seed=seed)
+    monkeypatch.undo()
+    return [list(map(int, part)) for part in np.split(np.array(order), 2)], draws
+
+
+def test_each_epoch_has_its_order_and_each_step_its_augmentation(monkeypatch):
+    (first, second), draws = seen_by_a_run(monkeypatch, 0)
+    assert sorted(first) == sorted(second) == list(range(40)) and first != second != sorted(second)
+    assert len(set(draws)) == len(draws) == 10
+    (other, _), other_draws = seen_by_a_run(monkeypatch, 1)
+    assert other != first and set(draws).isdisjoint(other_draws)
+
+
 def test_prediction_averages_the_softmax_of_the_views_and_keeps_the_last_batch():
     model, test = build(), images(7, "test")
     probabilities = predict(model, test, TINY, views="ten", batch=3)
@@ -214,6 +251,14 @@ def test_a_run_leaves_one_row_and_is_opened_again_without_training(monkeypatch):
         "not tested at this scale",
     }
     np.testing.assert_allclose(again.probabilities["ten"], predict(first.model, test, TINY, views="ten"), atol=1e-3)
+
+
+def test_the_seed_of_a_run_chooses_its_initial_weights():
+    for seed in (3, 4):
+        run = study.run(
+            "99_start", "baseline", TINY.replace(epochs=0), "sample", images(), images(12, "test"), seed=seed
+        )
+        assert equal(weights(run.model), weights(build(seed=seed))) and run.row["history"] == []
 
 
 @pytest.mark.parametrize("seed", [-1, "0", 1.5, True, None])
