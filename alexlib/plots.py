@@ -7,6 +7,7 @@ import numpy as np
 
 TRAIN, HELD_OUT, PAPER_LINE = "#7a7a7a", "#c4420f", "#1f5fa8"
 TOWERS = ("#1f5fa8", "#c4420f")
+READINGS = {"paper": "#1f5fa8", "source2012": "#c4420f"}
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9.5}
 
 
@@ -52,8 +53,9 @@ def signal_sizes(signals: dict[str, list[dict]]):
         axes,
         strict=True,
     ):
-        for (name, rows), colour in zip(signals.items(), (*TOWERS, TRAIN), strict=False):
-            axis.semilogy([r["layer"] for r in rows], [r[key] for r in rows], "o-", color=colour, label=name)
+        for name, rows in signals.items():
+            sizes = [r[key] for r in rows]
+            axis.semilogy([r["layer"] for r in rows], sizes, "o-", color=READINGS.get(name), label=name)
         axis.set_title(title, loc="left")
         axis.set_ylabel("standard deviation over units")
         axis.legend(frameon=False)
@@ -157,10 +159,11 @@ def reading_curves(rows: list[dict]):
     """Held-out error of several runs against epochs, one line a run, coloured by reading: rows of notebook 04."""
     figure, axis = _figure(6.5, 3.3)
     for row in rows:
-        colour = TOWERS[row["spec"] == "paper"]
         epochs = [h["epoch"] for h in row["history"]]
         held_out = [100 * h["val_top1"] for h in row["history"]]
-        axis.plot(epochs, held_out, "o-", ms=3, color=colour, label=f"{row['spec']}, seed {row['seed']}")
+        axis.plot(
+            epochs, held_out, "o-", ms=3, color=READINGS.get(row["spec"]), label=f"{row['spec']}, seed {row['seed']}"
+        )
     n = len(rows[0]["history"])
     axis.set(xlabel="epochs", ylabel="held-out top-1 error, %", ylim=(0, 100), xlim=(0, n + 0.5))
     axis.set_title(f"Two readings of AlexNet on {rows[0]['scale']}", loc="left")
