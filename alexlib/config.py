@@ -216,7 +216,7 @@ SCALES = {
     for s in (
         Scale(
             "sample", "sample", 256, "generated pictures, made in seconds; a laptop without GPU, minutes",
-            {"classes": 10, "width": 0.25, "epochs": 12, "batch": 32, "lr": 0.005, "validation": 0.1},
+            {"classes": 10, "width": 0.25, "epochs": 16, "batch": 32, "lr": 0.005, "validation": 0.1},
         ),
         Scale(
             "imagenette", "imagenette", 256, "10 classes of ImageNet photographs; CPU overnight, GPU minutes",
