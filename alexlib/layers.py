@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# Elements of one slice of a batch on a CPU: float32 temporaries of this size stay in the cache, which halves the time.
+# Elements of one slice of a batch on a CPU: float32 temporaries of this size stay in the cache.
 SLICE = 1 << 19
 
 
