@@ -37,7 +37,7 @@ class Watch:
         if len(self.recent) < self.every:
             return
         self.recent = []
-        if step >= 4 * self.every and mean > 0.995 * self.guess and not self.warned:
+        if step >= 6 * self.every and mean > 0.995 * self.guess and not self.warned:
             self.warned = True
             warnings.warn(
                 f"after {step + 1} steps the loss is {mean:.4f}, no better than a guess, {self.guess:.4f} ="
