@@ -5,12 +5,10 @@ import math
 import torch
 
 from alexlib.config import Train
+from alexlib.paper import FOUR_STEP, RUN_145
 
-RUN_145 = (
-    (25 / 91, 0.1),
-    (51 / 91, 0.01),
-    (79 / 91, 0.001),
-)  # layer-params-145.cfg: share of the run, factor
+# The drops of run 145, made by hand: (share of the run, factor of the first rate).
+HAND_2012 = [(epoch / 91, lr / 0.01) for epoch, setting, lr in RUN_145 if setting == "lr"]
 
 
 def make_optimizer(model, t: Train) -> torch.optim.SGD:
@@ -46,10 +44,15 @@ def learning_rates(t: Train, history: list[dict]) -> tuple[float, float]:
         factor = 0.1 ** min(drops(history, t), 3)
         return t.lr * factor, bias * factor
     if t.schedule == "four-step":
-        return t.lr * 250 ** (-int(done * 4) / 3), bias * (1 if done < 0.5 else 0.1)
+        return t.lr * _step(done, FOUR_STEP["weights"]), bias * _step(done, FOUR_STEP["biases"])
     if t.schedule == "hand-2012":  # the biases of run 145 were never lowered
-        return t.lr * min([1.0] + [factor for share, factor in RUN_145 if done >= share]), bias
+        return t.lr * min([1.0] + [factor for share, factor in HAND_2012 if done >= share]), bias
     return t.lr, bias
+
+
+def _step(done: float, schedule: dict) -> float:
+    """Share of the first rate after `done` of a run in equal steps (lr.cu, DiscreteExpLRS)."""
+    return schedule["factor"] ** (-int(done * schedule["steps"]) / (schedule["steps"] - 1))
 
 
 def drops(history: list[dict], t: Train) -> int:
