@@ -6,21 +6,20 @@
     paper     the paper as data: layer table, constants, the 2012 logs
     claims    the claim register: what the paper says that can be checked; the ledger of ambiguities
     config    frozen specs (`Net`, `Augment`, `Train`), the readings `PAPER` and `SOURCE2012`, the scales
-    layers    local response norm, non-inverted dropout, locally-connected layer
-    nets      `AlexNet` and the CIFAR nets, stage by stage; initial weights; shapes and cost
+    layers    local and spatial response norm, non-inverted dropout, a linear layer in towers
+    nets      `AlexNet`, stage by stage; initial weights; shapes and cost
     diagnostics  sizes of activations and gradients, layer by layer
     sample    the generated pictures of the `sample` scale
     pack      squares of bytes to one file on disk
     sources   where the pictures of a scale come from: generated, downloaded, or a folder; files to squares of bytes
-    data      `Images`: pictures with labels, classes, mean image and colour PCA; batches
+    data      `Images`: pictures with labels, classes, mean image and colour PCA
     augment   batched crop, flip, colour PCA, ten views
     optim     the update rule and the schedules of the learning rates
     watch     speaks up early when a run is not going to learn
     checkpoint  what a run needs to go on where it stopped
     rows      one measurement = one line of JSON
     train     `fit` and `evaluate`: one visible loop
-    towers    the net on two devices, the bytes it exchanges, data-parallel runs
-    study     variants x seeds -> rows; intervals and verdicts
+    study     one run from a seed to a row, and what it says of the claims
     plots     figures from rows
     report    notebooks to reports (papermill) and web pages (nbconvert)
 

@@ -1,12 +1,12 @@
 """Checkpoints: what a run needs to go on where it stopped."""
 
-import os
 from pathlib import Path
 
 import torch
 
 from alexlib.config import Spec
 from alexlib.data import Images
+from alexlib.paths import write_whole
 
 
 def identity(spec: Spec, seed: int, train: Images) -> dict:
@@ -17,19 +17,8 @@ def identity(spec: Spec, seed: int, train: Images) -> dict:
 
 def save(folder: Path, model, optimizer, settings: dict, history: list[dict]) -> None:
     """Write `folder/checkpoint.pt` so that at every moment a whole one is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"checkpoint.{os.getpid()}.part"
-    state = {
-        "settings": settings,
-        "history": history,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    with open(part, "wb") as out:
-        torch.save(state, out)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(part, folder / "checkpoint.pt")
+    state = {"settings": settings, "history": history, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    write_whole(folder / "checkpoint.pt", lambda out: torch.save(state, out))
 
 
 def resume(folder: Path, model, optimizer, settings: dict) -> list[dict]:

@@ -1,6 +1,7 @@
 """Where things are: from the package's location or the environment, never from the working directory."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,3 +20,17 @@ def runs_root() -> Path:
 def reports_root() -> Path:
     """Folder of reports and rows: `$ALEXLIB_REPORTS`, else `reports/` in the project."""
     return Path(os.environ.get("ALEXLIB_REPORTS") or ROOT / "reports").expanduser().resolve()
+
+
+def write_whole(file: Path, fill: Callable) -> None:
+    """A whole file or none: `fill(out)` writes it, in bytes, under another name; it is synced and renamed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as out:
+            fill(out)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)

@@ -33,18 +33,6 @@ def contact_sheet(images, columns: int = 10, rows: int = 3):
     return figure
 
 
-def picture_grid(pixels, titles=None, columns: int = 8):
-    """Pictures (N, S, S, 3) in reading order."""
-    rows = -(-len(pixels) // columns)
-    figure, axes = _figure(1.3 * columns, 1.45 * rows, rows, columns, squeeze=False)
-    for i, axis in enumerate(axes.flat):
-        axis.axis("off")
-        if i < len(pixels):
-            axis.imshow(pixels[i])
-            axis.set_title(titles[i] if titles else "", fontsize=7)
-    return figure
-
-
 def signal_sizes(signals: dict[str, list[dict]]):
     """Sizes of activations and gradients by layer, one line a net: {name: rows of `diagnostics.signals`}."""
     figure, axes = _figure(9, 3, 1, 2)

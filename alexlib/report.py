@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from .config import scale_of
-from .paths import ROOT, reports_root
+from .paths import ROOT, reports_root, write_whole
 from .progress import TERMINAL
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -100,7 +100,7 @@ def run(notebook: str | Path, scale: str = "sample", parameters: dict | None = N
             if backend is not None:
                 os.environ["MPLBACKEND"] = backend
         if part.exists():
-            _write(out, _portable(part, path, out))
+            write_whole(out, lambda file: file.write(_portable(part, path, out).encode()))
             html(out)
     if failure:
         raise ReportError(f"{path.stem} failed, {failure.strip()}\n  its report: {out.with_suffix('.html')}")
@@ -118,7 +118,8 @@ def html(path: Path) -> Path:
     exporter = HTMLExporter(config=config, log=log, embed_images=True, require_js_url="")
     body, _ = exporter.from_filename(str(path))
     page = path.with_suffix(".html")
-    _write(page, body.replace("</head>", STYLE + "</head>", 1))
+    body = body.replace("</head>", STYLE + "</head>", 1)
+    write_whole(page, lambda file: file.write(body.encode()))
     return page
 
 
@@ -142,12 +143,3 @@ def _relative(value):
     if isinstance(value, str):
         return value.replace(f"{ROOT}/", "").replace(f"{Path.home()}/", "~/")
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(part, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

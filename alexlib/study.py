@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from alexlib.claims import CLAIMS
 from alexlib.config import Spec
 from alexlib.data import Images
 from alexlib.nets import AlexNet
-from alexlib.paths import runs_root
+from alexlib.paths import runs_root, write_whole
 from alexlib.train import fit, predict, ranks, score
 
 VIEWS = ("centre", "ten")
@@ -76,16 +75,16 @@ def run(
         study: name of the notebook, which names the file of rows.
         name: folder under `runs/`; by default made of the settings.
     """
-    folder = runs_root() / (name or run_name(study, variant, spec, scale, seed, train))
+    folder = runs_root() / (name or run_name(study, variant, spec, scale, pick_seed(seed), train))
     provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device))
-    torch.manual_seed(pick_seed(seed))
+    torch.manual_seed(seed)
     model = AlexNet(spec)
     fitted, val = train.holdout(spec.train.validation, seed) if spec.train.validation else (train, train.subset([]))
     history = fit(model, fitted, val, spec, seed=seed, device=device, folder=folder)
     trained_now = not (folder / "row.json").exists()
     if trained_now:
         probabilities = {views: predict(model, test, spec, views=views, device=device) for views in VIEWS}
-        _write(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
+        write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
         row = {
             "study": study,
             "variant": variant,
@@ -100,7 +99,7 @@ def run(
             "seconds": sum(h["seconds"] for h in history),
             **provenance,
         }
-        _write(folder / "row.json", lambda out: out.write(json.dumps(row).encode()))
+        write_whole(folder / "row.json", lambda out: out.write(json.dumps(row).encode()))
     row = json.loads((folder / "row.json").read_text())
     if row not in rows.read(study, scale):
         rows.append(row)
@@ -111,25 +110,14 @@ def run(
 def _keep(file: Path, make) -> dict:
     """What `file` holds; made and written on the first call."""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
         made = json.dumps(make()).encode()
-        _write(file, lambda out: out.write(made))
+        write_whole(file, lambda out: out.write(made))
     return json.loads(file.read_text())
 
 
 def _compact(probabilities: dict) -> dict:
     """Half precision: enough to average and to draw; the metrics are computed before."""
     return {views: p.astype(np.float16) for views, p in probabilities.items()}
-
-
-def _write(file: Path, fill) -> None:
-    """A whole file or none: written under another name, brought to the disk, renamed."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    with open(part, "wb") as out:
-        fill(out)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(part, file)
 
 
 def view_errors(run: Run) -> list[dict]:
@@ -176,8 +164,8 @@ def compare(run: Run) -> list[dict]:
             said = "not tested at this scale"
         elif claim.unit == "pp":
             said = stats.verdict(low, high, claim.paper, scale)
-        else:
-            said = "reproduced" if low <= claim.paper <= high else f"{value - claim.paper:+.1f} points"
+        else:  # an error: as low as the paper's, or lower
+            said = "reproduced" if low <= claim.paper else "not reproduced"
         table.append(
             {
                 "claim": claim.quantity,

@@ -1,4 +1,4 @@
-"""Training and testing: one visible loop, the update rule and the schedules of 2012, checkpoints."""
+"""Training and testing: one visible loop, predictions averaged over views, errors."""
 
 import ctypes
 import sys
@@ -179,7 +179,7 @@ def epoch_text(row: dict, epochs: int) -> str:
 def keep_freed_memory(device: str) -> None:
     """Let glibc keep freed blocks below 1 GiB for the next step instead of returning them page by page (CPUs, Linux).
 
-    Fresh pages cost more than the arithmetic of a step: docs/performance.md.
+    Fresh pages cost a good part of a step: docs/performance.md.
     """
     if torch.device(device).type == "cpu" and sys.platform == "linux":
         try:

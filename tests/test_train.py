@@ -115,6 +115,7 @@ def test_a_half_written_checkpoint_is_not_taken_for_a_whole_one(tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         trained(folder=tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_bf16_follows_fp32():
@@ -259,6 +260,15 @@ def test_the_seed_of_a_run_chooses_its_initial_weights():
             "99_start", "baseline", TINY.replace(epochs=0), "sample", images(), images(12, "test"), seed=seed
         )
         assert equal(weights(run.model), weights(build(seed=seed))) and run.row["history"] == []
+
+
+@pytest.mark.parametrize(("top1", "expected"), [(0.40, "reproduced"), (0.409, "reproduced"), (0.42, "not reproduced")])
+def test_an_error_on_imagenet_is_compared_with_the_papers(top1, expected):
+    run = study.run("99_try", "baseline", TINY, "sample", images(), images(12, "test"), seed=4)
+    ten = {"top1": top1, "top5": 0.18, "n": 50_000}
+    run.row |= {"scale": "imagenet", "data": {"name": "imagenet"}, "metrics": {"ten": ten}}
+    verdicts = {row["claim"]: row["verdict"] for row in study.compare(run)}
+    assert (verdicts["top-1 error, ten views"], verdicts["top-5 error, ten views"]) == (expected, "reproduced")
 
 
 @pytest.mark.parametrize("seed", [-1, "0", 1.5, True, None])
