@@ -127,5 +127,5 @@ def trace_text(net: Net | Spec) -> str:
     for row in [*rows, {"stage": "total", "output": (), **totals}]:
         shape = " x ".join(map(str, row["output"]))
         cost = [f"{row[key]:,}" if row[key] else "" for key in totals]
-        lines.append(f"{row['stage']:<10}{shape:>16}{cost[0]:>10}{cost[1]:>13}{cost[2]:>15}")
+        lines.append(f"{row['stage']:<10}{shape:>16}{cost[0]:>10}{cost[1]:>13}{cost[2]:>15}".rstrip())
     return "\n".join(lines)
