@@ -14,6 +14,8 @@
     sources   where the pictures of a scale come from: generated, downloaded, or a folder; files to squares of bytes
     data      `Images`: pictures with labels, classes, mean image and colour PCA
     augment   batched crop, flip, colour PCA, ten views
+    transforms  the same as torchvision transforms
+    batches   pictures to the device, a batch at a time, in an order that follows from the seed
     optim     the update rule and the schedules of the learning rates
     watch     speaks up early when a run is not going to learn
     checkpoint  what a run needs to go on where it stopped

@@ -13,7 +13,7 @@ CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def crop(pixels, top, left, mirrored, size: int):
-    """One window of each picture, mirrored where asked, in one gather.
+    """One window of each picture, mirrored where asked: one gather on a GPU, a copy a picture on a CPU.
 
     Args:
         pixels: uint8 (N, S, S, 3).
@@ -25,6 +25,20 @@ def crop(pixels, top, left, mirrored, size: int):
     side = pixels.shape[1]
     if size > side:
         raise ValueError(f"crops of {size} pixels do not fit into pictures of {side}")
+    return (_crop_copied if pixels.device.type == "cpu" else _crop_gathered)(pixels, top, left, mirrored, size)
+
+
+def _crop_copied(pixels, top, left, mirrored, size: int):
+    """Row by row from memory to memory: docs/performance.md compares it with the gather."""
+    out = pixels.new_empty((len(pixels), size, size, 3))
+    for i, (y, x, flip) in enumerate(zip(top.tolist(), left.tolist(), mirrored.tolist(), strict=True)):
+        window = pixels[i, y : y + size, x : x + size]
+        out[i].copy_(window.flip(1) if flip else window)
+    return out
+
+
+def _crop_gathered(pixels, top, left, mirrored, size: int):
+    """All windows in one kernel, wherever each of them lies."""
     j = torch.arange(size, device=pixels.device)
     rows = top[:, None] + j
     columns = left[:, None] + torch.where(mirrored[:, None], size - 1 - j, j)
@@ -32,18 +46,25 @@ def crop(pixels, top, left, mirrored, size: int):
     return pixels[picture[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def random_crop_flip(pixels, size: int, augment: Augment, generator: torch.Generator):
-    """Random windows and mirror images; `augment.chunk` pictures in a row share theirs."""
-    n, places = len(pixels), pixels.shape[1] - size + 1
-    draws = -(-n // augment.chunk)
+def random_windows(n: int, side: int, size: int, augment: Augment, generator: torch.Generator):
+    """Where the windows of n pictures lie: top, left (long, N), mirrored (bool, N), on the CPU.
+
+    Each of the (side - size + 1)^2 places is as likely; `augment.chunk` pictures in a row share theirs.
+    """
+    places, draws = side - size + 1, -(-n // augment.chunk)
     offsets = torch.randint(max(places, 1), (2, draws), generator=generator)
     mirrored = torch.rand(draws, generator=generator) < 0.5
     if augment.crop == "centre":
         offsets.fill_((places - 1) // 2)
     if not augment.flip:
         mirrored.fill_(False)
-    each = [t.repeat_interleave(augment.chunk)[:n].to(pixels.device) for t in (*offsets, mirrored)]
-    return crop(pixels, *each, size)
+    return tuple(t.repeat_interleave(augment.chunk)[:n] for t in (*offsets, mirrored))
+
+
+def random_crop_flip(pixels, size: int, augment: Augment, generator: torch.Generator):
+    """Random windows, half of them mirrored: uint8 (N, size, size, 3)."""
+    top, left, mirrored = random_windows(len(pixels), pixels.shape[1], size, augment, generator)
+    return crop(pixels, top.to(pixels.device), left.to(pixels.device), mirrored.to(pixels.device), size)
 
 
 def centre_crop(pixels, size: int):
@@ -91,11 +112,15 @@ def colour_noise(n: int, axes, std: float, generator: torch.Generator):
 
 def to_input(pixels, mean, shift=None, divide: float = 1.0):
     """Pixels (N, s, s, 3) minus the mean (s, s, 3), plus a shift (N, 3): float32 (N, 3, s, s), channels-last."""
-    x = torch.sub(pixels, mean)
-    if shift is not None:
-        x += shift[:, None, None, :]
-    if divide != 1:
-        x /= divide
+    n, side = pixels.shape[:2]
+    x = torch.empty(pixels.shape, device=pixels.device)
+    step = 1 if pixels.device.type == "cpu" else max(n, 1)  # one picture stays in a CPU's cache through all of it
+    for i in range(0, n, step):
+        part = x[i : i + step].copy_(pixels[i : i + step]).sub_(mean)
+        if shift is not None:
+            part.view(-1, side, side * 3).add_(shift[i : i + step].repeat(1, side)[:, None])
+        if divide != 1:
+            part.div_(divide)
     return x.permute(0, 3, 1, 2)
 
 

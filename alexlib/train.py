@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from alexlib import augment
+from alexlib.batches import Feed, generator, order
 from alexlib.checkpoint import identity, resume, save
 from alexlib.config import Spec
 from alexlib.data import Images
@@ -54,6 +55,7 @@ def fit(
     mean = torch.tensor(train.mean, device=device)
     axes = colour_axes(train, spec, device)
     optimizer = make_optimizer(model, t)
+    feed, held_out = Feed(train, device), Feed(val, device)
     history, watch = [], Watch(spec.net.classes)
     if folder:
         history = resume(folder, model, optimizer, identity(spec, seed, train))
@@ -64,14 +66,10 @@ def fit(
         set_learning_rates(optimizer, weight_lr, bias_lr)
         freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs)
         colour = epoch < spec.augment.colour_end * t.epochs
-        order = torch.randperm(len(train), generator=generator(seed, epoch, "order"))
         loss_sum = wrong_sum = torch.zeros((), device=device)
         model.train()
-        for i in range(steps):
+        for i, (pixels, labels) in enumerate(feed(order(len(train), batch, seed, epoch)[:steps])):
             step = epoch * steps + i
-            indices = order[i * batch : (i + 1) * batch].numpy()
-            pixels = torch.from_numpy(train.gather(indices)).to(device, non_blocking=True)
-            labels = torch.from_numpy(train.labels[indices]).to(device)
             draws = generator(seed, step, "augment")
             x = augment.training_input(pixels, mean, axes, spec.net.input, spec.augment, draws, colour)
             torch.manual_seed(draws.initial_seed())  # dropout
@@ -93,7 +91,7 @@ def fit(
                     f" {clock(left)} left"
                 )
         seconds = time.perf_counter() - started
-        errors = evaluate(model, val, spec, device=device) if len(val) else {}
+        errors = evaluate(model, held_out, spec, device=device) if len(val) else {}
         history.append(
             {
                 "epoch": epoch + 1,
@@ -113,22 +111,21 @@ def fit(
     return history
 
 
-def predict(model, images: Images, spec: Spec, *, views: str = "centre", device: str = "cpu", batch: int = 128):
+def predict(model, images: Images | Feed, spec: Spec, *, views: str = "centre", device: str = "cpu", batch: int = 128):
     """Class probabilities, float32 (N, classes), averaged over the views, `centre` or `ten` (section 4.1)."""
     keep_freed_memory(device)
-    mean = augment.centre_crop(torch.tensor(images.mean, device=device), spec.net.input)
-    out = np.empty((len(images), spec.net.classes), np.float32)
+    feed = images if isinstance(images, Feed) else Feed(images, device)
+    mean = augment.centre_crop(torch.tensor(feed.images.mean, device=device), spec.net.input)
+    out = []
     model.eval()
     with torch.inference_mode(), autocast(device, spec.train.precision):
-        for first in range(0, len(images), batch):
-            chosen = np.arange(first, min(first + batch, len(images)))
-            pixels = torch.from_numpy(images.gather(chosen)).to(device)
+        for pixels, _ in feed(torch.arange(len(feed)).split(batch)):
             shown = [
                 model(augment.to_input(view, mean)).float().softmax(1)
                 for view in augment.views(pixels, spec.net.input, views)
             ]
-            out[chosen] = torch.stack(shown).mean(0).cpu().numpy()
-    return out
+            out.append(torch.stack(shown).mean(0).cpu())
+    return torch.cat(out).numpy() if out else np.empty((0, spec.net.classes), np.float32)
 
 
 def ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -146,15 +143,10 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
     return {"loss": float(loss), "top1": top1, "top5": top5, "n": len(labels)}
 
 
-def evaluate(model, images: Images, spec: Spec, *, views: str = "centre", device: str = "cpu") -> dict:
+def evaluate(model, images: Images | Feed, spec: Spec, *, views: str = "centre", device: str = "cpu") -> dict:
     """Loss, top-1 and top-5 error of a model on labelled pictures."""
-    return score(predict(model, images, spec, views=views, device=device), images.labels)
-
-
-def generator(seed: int, number: int, purpose: str) -> torch.Generator:
-    """A CPU generator that depends on (seed, number, purpose) alone."""
-    entropy = np.random.SeedSequence([seed, number, *purpose.encode()]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
+    labels = (images.images if isinstance(images, Feed) else images).labels
+    return score(predict(model, images, spec, views=views, device=device), labels)
 
 
 def colour_axes(train: Images, spec: Spec, device: str):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.stats import chi2
 from torchvision.transforms.functional import ten_crop
 
 from alexlib import augment
@@ -108,3 +109,20 @@ def test_colour_noise_and_the_division_end_together():
     shift = on * 1.1 - windows
     torch.testing.assert_close(shift, shift[:, :, :1, :1].expand_as(shift), rtol=0, atol=1e-4)
     assert shift.abs().max() > 0.5
+
+
+def test_both_ways_to_crop_are_one():
+    x = pictures(40)
+    where = torch.randint(9, (2, 40), generator=drawn()), torch.rand(40, generator=drawn(1)) < 0.5
+    copied, gathered = (way(x, *where[0], where[1], 12) for way in (augment._crop_copied, augment._crop_gathered))
+    assert torch.equal(copied, gathered)
+
+
+def test_crops_are_uniform_over_the_33_x_33_places_of_the_paper():
+    """Chi-squared over the 2,178 crops and mirror images of 224 out of 256 pixels."""
+    each = 40
+    top, left, mirrored = augment.random_windows(2178 * each, 256, 224, Augment(), drawn())
+    assert (top.min(), top.max(), left.min(), left.max()) == (0, 32, 0, 32)
+    counts = torch.bincount((top * 33 + left) * 2 + mirrored, minlength=2178).double()
+    statistic = ((counts - each) ** 2 / each).sum().item()
+    assert len(counts) == 2178 and chi2(2177).ppf(0.0005) < statistic < chi2(2177).ppf(0.9995)

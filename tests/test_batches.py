@@ -1,0 +1,105 @@
+"""The feed of batches: every picture once an epoch, the same from any place on, read ahead in bounded memory."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from alexlib import batches, data
+from alexlib.batches import Feed, generator, order
+
+
+def images(n=50, side=6):
+    """Picture i is filled with i, its label is i modulo 3."""
+    pixels = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((side, side, 3), np.uint8)
+    axes = {"mean": np.zeros((side, side, 3), np.float32), "eigenvalues": np.ones(3), "eigenvectors": np.eye(3)}
+    about = {"name": "made", "split": "train", "fingerprint": "f"}
+    return data.Images(pixels, np.arange(n) % 3, ("a", "b", "c"), **axes, **about)
+
+
+@pytest.fixture(params=["read ahead", "resident"])
+def feed(request, monkeypatch):
+    """Both ways of a feed; the one that keeps a whole set on a GPU works on a CPU as well."""
+    monkeypatch.setattr(Feed, "_fits", lambda _: request.param == "resident")
+    return lambda made=None: Feed(made or images())
+
+
+def test_an_epoch_shows_each_picture_once_in_an_order_of_its_own():
+    epochs = [torch.cat(order(50, 8, seed=1, epoch=e)).tolist() for e in (0, 1, 0)]
+    assert epochs[0] == epochs[2] != epochs[1] and torch.cat(order(50, 8, 2, 0)).tolist() != epochs[0]
+    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+    assert [len(part) for part in order(50, 8, 1, 0)] == [8] * 6 + [2]
+
+
+def test_every_place_is_as_likely_for_a_picture():
+    first = np.bincount([order(5, 5, seed, 0)[0][0] for seed in range(2000)], minlength=5)
+    assert first.min() > 330 and first.max() < 470  # 400 expected, standard deviation 18
+
+
+def test_generators_of_other_purposes_and_numbers_are_others():
+    keys = [(0, 0, "order"), (0, 0, "augment"), (0, 1, "order"), (1, 0, "order")]
+    assert len({generator(*key).initial_seed() for key in keys}) == 4
+    assert generator(0, 7, "order").initial_seed() == generator(0, 7, "order").initial_seed()
+
+
+def test_batches_hold_the_pictures_that_were_asked_for(feed):
+    parts = order(50, 8, seed=3, epoch=0)
+    seen = list(feed()(parts))
+    assert len(seen) == 7 and len(seen[-1][0]) == 2, "the last batch is not dropped"
+    for indices, (pixels, labels) in zip(parts, seen, strict=True):
+        assert pixels.dtype == torch.uint8 and pixels.shape == (len(indices), 6, 6, 3)
+        assert torch.equal(pixels[:, 2, 3, 1].long(), indices) and torch.equal(labels, indices % 3)
+
+
+def test_it_goes_on_at_any_batch(feed):
+    parts = order(50, 8, seed=3, epoch=4)
+    whole, rest = list(feed()(parts)), list(feed()(order(50, 8, seed=3, epoch=4)[5:]))
+    assert len(rest) == 2
+    for (pixels, labels), (again, labels_again) in zip(whole[5:], rest, strict=True):
+        assert torch.equal(pixels, again) and torch.equal(labels, labels_again)
+
+
+def test_subsets_and_numpy_indices(feed):
+    part = images().subset([40, 3, 17])
+    ((pixels, labels),) = feed(part)([np.array([2, 0])])
+    assert pixels[:, 0, 0, 0].tolist() == [17, 40] and labels.tolist() == [17 % 3, 40 % 3]
+
+
+def test_a_few_batches_are_read_ahead_and_no_more(monkeypatch):
+    made, read, allowed = images(), [], threading.Semaphore(0)
+    gather = data.Images.gather
+
+    def counted(self, indices):
+        read.append(len(indices))
+        allowed.release()
+        return gather(self, indices)
+
+    monkeypatch.setattr(data.Images, "gather", counted)
+    running = Feed(made)(torch.arange(50).split(5))
+    next(running)
+    for _ in range(1 + batches.AHEAD):  # read while nobody asks
+        assert allowed.acquire(timeout=30)
+    assert len(read) == 1 + batches.AHEAD
+    next(running)
+    assert allowed.acquire(timeout=30) and len(read) == 2 + batches.AHEAD
+
+
+def test_an_error_of_the_reading_thread_arrives_and_the_thread_ends():
+    before = threading.active_count()
+    with pytest.raises(IndexError, match=r"0\.\.49"):
+        list(Feed(images())([torch.arange(5), torch.arange(48, 53)]))
+    started = Feed(images())(torch.arange(50).split(5))
+    next(started)
+    started.close()
+    assert threading.active_count() == before
+
+
+def test_a_set_that_a_gpu_has_room_for_is_kept_there(monkeypatch):
+    made = images()
+    feed = Feed(made)
+    size = made.pixels.nbytes
+    feed.device = torch.device("cuda")
+    for free, fits in ((2 * size, True), (2 * size - 2, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 0))
+        assert feed._fits() == fits
