@@ -10,10 +10,11 @@ import torch
 from alexlib.config import Augment
 
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+CACHED = 2**18  # values that stay in a core's cache from one operation to the next
 
 
 def crop(pixels, top, left, mirrored, size: int):
-    """One window of each picture, mirrored where asked: one gather on a GPU, a copy a picture on a CPU.
+    """One window of each picture, mirrored where asked: in one gather, or as a copy each of large ones on a CPU.
 
     Args:
         pixels: uint8 (N, S, S, 3).
@@ -25,7 +26,8 @@ def crop(pixels, top, left, mirrored, size: int):
     side = pixels.shape[1]
     if size > side:
         raise ValueError(f"crops of {size} pixels do not fit into pictures of {side}")
-    return (_crop_copied if pixels.device.type == "cpu" else _crop_gathered)(pixels, top, left, mirrored, size)
+    one_by_one = not pixels.is_cuda and size >= 64
+    return (_crop_copied if one_by_one else _crop_gathered)(pixels, top, left, mirrored, size)
 
 
 def _crop_copied(pixels, top, left, mirrored, size: int):
@@ -114,13 +116,12 @@ def to_input(pixels, mean, shift=None, divide: float = 1.0):
     """Pixels (N, s, s, 3) minus the mean (s, s, 3), plus a shift (N, 3): float32 (N, 3, s, s), channels-last."""
     n, side = pixels.shape[:2]
     x = torch.empty(pixels.shape, device=pixels.device)
-    step = 1 if pixels.device.type == "cpu" else max(n, 1)  # one picture stays in a CPU's cache through all of it
-    for i in range(0, n, step):
-        part = x[i : i + step].copy_(pixels[i : i + step]).sub_(mean)
-        if shift is not None:
-            part.view(-1, side, side * 3).add_(shift[i : i + step].repeat(1, side)[:, None])
+    ground = mean.reshape(side, 3 * side)  # as rows, because a last dimension of 3 is slow
+    for i in range(0, n, step := n if pixels.is_cuda else max(CACHED // x[0].numel(), 1)):
+        part = x[i : i + step].copy_(pixels[i : i + step]).view(-1, side, 3 * side)
+        part.sub_(ground if shift is None else ground - shift[i : i + step].repeat(1, side)[:, None])
         if divide != 1:
-            part.div_(divide)
+            part.mul_(1 / divide)
     return x.permute(0, 3, 1, 2)
 
 

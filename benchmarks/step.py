@@ -8,24 +8,19 @@ pictures/s, the ratio to the newcomer's case, the single runs, peak memory.
 """
 
 import argparse
-import json
 import multiprocessing
-import platform
-import re
 import resource
-import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from record import record
 from torch import nn
 
 from alexlib.config import PAPER, SOURCE2012
 from alexlib.nets import AlexNet
 from alexlib.optim import make_optimizer
-from alexlib.rows import device_name
 from alexlib.train import autocast, keep_freed_memory
 
 CASES = {
@@ -102,29 +97,8 @@ def main() -> None:
                 speeds, peak = pool.submit(measure, case, args.batch, args.steps).result()
             runs[name] += speeds
             peaks[name] = max(peaks[name], peak)
-    results = []
-    for name in CASES:
-        value = statistics.median(runs[name])
-        results.append(
-            {
-                "benchmark": "training step",
-                "case": name,
-                "value": round(value, 1),
-                "unit": "pictures/s",
-                "ratio": round(value / statistics.median(next(iter(runs.values()))), 2),
-                "runs": [round(run, 1) for run in runs[name]],
-                "peak_memory_gb": round(peaks[name] / 1e9, 2),
-                "batch": args.batch,
-                "device": device_name("cpu"),
-                "versions": {"torch": torch.__version__, "python": platform.python_version()},
-            }
-        )
-        print(f"{value:8.1f} pictures/s  x{results[-1]['ratio']:<5}  {name}")
-    machine = re.sub(r"\W+", "-", device_name("cpu")).strip("-").lower()
-    file = Path(__file__).parent / "results" / f"{machine}.json"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(results, indent=1) + "\n")
-    print(file)
+    memory = {name: {"peak_memory_gb": round(peak / 1e9, 2)} for name, peak in peaks.items()}
+    print(record("training step", "pictures/s", runs, memory, batch=args.batch))
 
 
 if __name__ == "__main__":

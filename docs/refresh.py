@@ -98,12 +98,23 @@ def layers() -> str:
 
 def steps() -> str:
     """The newest training-step benchmark of each machine."""
+    head = ("case", "speed", "ratio to newcomer", "peak memory")
+    return _benchmark("training step", head, lambda r: (f"{r['peak_memory_gb']:g} GB",))
+
+
+def data_path() -> str:
+    """The newest benchmark of the data path on each machine."""
+    return _benchmark("data path", ("case", "speed", "ratio to the first"), lambda _: ())
+
+
+def _benchmark(name: str, head: tuple, more) -> str:
     lines = []
     for file in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         for r in json.loads(file.read_text()):
-            what = f"{r['case']}; batch {r['batch']}, {r['device']}"
-            lines.append((what, f"{r['value']:g} {r['unit']}", f"{r['ratio']:g}", f"{r['peak_memory_gb']:g} GB"))
-    return markdown_table(("case", "speed", "ratio to newcomer", "peak memory"), lines)
+            if r["benchmark"] == name:
+                what = f"{r['case']}; batch {r['batch']}, {r['device']}"
+                lines.append((what, f"{r['value']:,g} {r['unit']}", f"{r['ratio']:g}", *more(r)))
+    return markdown_table(head, lines)
 
 
 PARTS = {
@@ -111,6 +122,7 @@ PARTS = {
     "results": results,
     "layers": layers,
     "steps": steps,
+    "data-path": data_path,
     "ambiguities": ambiguities,
     "claims": claims,
 }

@@ -1,5 +1,6 @@
 """The feed of batches: every picture once an epoch, the same from any place on, read ahead in bounded memory."""
 
+import functools
 import threading
 
 import numpy as np
@@ -18,11 +19,19 @@ def images(n=50, side=6):
     return data.Images(pixels, np.arange(n) % 3, ("a", "b", "c"), **axes, **about)
 
 
-@pytest.fixture(params=["read ahead", "resident"])
-def feed(request, monkeypatch):
-    """Both ways of a feed; the one that keeps a whole set on a GPU works on a CPU as well."""
-    monkeypatch.setattr(Feed, "_fits", lambda _: request.param == "resident")
-    return lambda made=None: Feed(made or images())
+def feed_of(way, made=None):
+    """A feed that works in one of its three ways; the one that keeps a set on a GPU works on a CPU as well."""
+    feed = Feed(made or images())
+    feed.fits = way != "read ahead"
+    if way == "on the device":
+        feed._whole = feed.images.gather(range(len(feed)))
+        feed._whole = torch.from_numpy(feed._whole), None
+    return feed
+
+
+@pytest.fixture(params=["read ahead", "from the pack", "on the device"])
+def feed(request):
+    return functools.partial(feed_of, request.param)
 
 
 def test_an_epoch_shows_each_picture_once_in_an_order_of_its_own():
@@ -76,7 +85,7 @@ def test_a_few_batches_are_read_ahead_and_no_more(monkeypatch):
         return gather(self, indices)
 
     monkeypatch.setattr(data.Images, "gather", counted)
-    running = Feed(made)(torch.arange(50).split(5))
+    running = feed_of("read ahead", made)(torch.arange(50).split(5))
     next(running)
     for _ in range(1 + batches.AHEAD):  # read while nobody asks
         assert allowed.acquire(timeout=30)
@@ -88,18 +97,20 @@ def test_a_few_batches_are_read_ahead_and_no_more(monkeypatch):
 def test_an_error_of_the_reading_thread_arrives_and_the_thread_ends():
     before = threading.active_count()
     with pytest.raises(IndexError, match=r"0\.\.49"):
-        list(Feed(images())([torch.arange(5), torch.arange(48, 53)]))
-    started = Feed(images())(torch.arange(50).split(5))
+        list(feed_of("read ahead")([torch.arange(5), torch.arange(48, 53)]))
+    started = feed_of("read ahead")(torch.arange(50).split(5))
     next(started)
     started.close()
     assert threading.active_count() == before
 
 
-def test_a_set_that_a_gpu_has_room_for_is_kept_there(monkeypatch):
+@pytest.mark.parametrize(("memory", "fits"), [(2, True), (1.99, False)])
+def test_a_set_larger_than_half_the_memory_is_read_ahead(monkeypatch, memory, fits):
     made = images()
-    feed = Feed(made)
-    size = made.pixels.nbytes
-    feed.device = torch.device("cuda")
-    for free, fits in ((2 * size, True), (2 * size - 2, False)):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 0))
-        assert feed._fits() == fits
+    monkeypatch.setattr(batches, "_memory", lambda _: memory * made.pixels.nbytes)
+    assert Feed(made).fits == fits
+    assert (Feed(made)._whole is None) != fits
+
+
+def test_memory_is_that_of_this_machine():
+    assert 2**28 < batches._memory(torch.device("cpu")) < 2**50

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from alexlib import augment, rows, study
+from alexlib.batches import Feed
 from alexlib.config import SOURCE2012
 from alexlib.data import Images
 from alexlib.layers import Dropout
@@ -154,13 +155,13 @@ def test_dropout_works_in_training_and_not_in_testing(monkeypatch):
 def seen_by_a_run(monkeypatch, seed):
     """The order of the pictures in each epoch, and the seeds of each step's augmentation."""
     order, draws = [], []
-    gather, augmented = Images.gather, augment.training_input
+    served, augmented = Feed.__call__, augment.training_input
 
     def spy(pixels, mean, axes, size, settings, generator, colour):
         draws.append(generator.initial_seed())
         return augmented(pixels, mean, axes, size, settings, generator, colour)
 
-    monkeypatch.setattr(Images, "gather", lambda self, rows: order.extend(rows) or gather(self, rows))
+    monkeypatch.setattr(Feed, "__call__", lambda self, parts: order.extend(torch.cat(parts)) or served(self, parts))
     monkeypatch.setattr(augment, "training_input", spy)
     train = images()
     fit(build(), train, train.subset([]), TINY.replace(epochs=2), seed=seed)
