@@ -10,8 +10,10 @@
     nets      `AlexNet`, stage by stage; initial weights; shapes and cost
     diagnostics  sizes of activations and gradients, layer by layer
     sample    the generated pictures of the `sample` scale
+    pictures  picture files to squares of bytes, or what is wrong with them
     pack      squares of bytes to one file on disk
-    sources   where the pictures of a scale come from: generated, downloaded, or a folder; files to squares of bytes
+    sources   where the pictures of a scale come from: generated, downloaded, or a folder
+    check     a look at every picture of a folder before it is packed
     data      `Images`: pictures with labels, classes, mean image and colour PCA
     augment   batched crop, flip, colour PCA, ten views
     transforms  the same as torchvision transforms
@@ -23,6 +25,7 @@
     train     `fit` and `evaluate`: one visible loop
     study     one run from a seed to a row, and what it says of the claims
     plots     figures from rows
+    gallery   figures of pictures: a set, its colours, crops, colour noise, views
     report    notebooks to reports (papermill) and web pages (nbconvert)
 
 `python -m alexlib --help` offers the same calls to a shell; docs/design.md says how the parts fit.

@@ -27,7 +27,7 @@ def train(args) -> int:
     scale, device = config.scale_of(args.scale), study.pick_device(args.device)
     fields = {name: value_of(text) for name, text in args.fields}
     spec = config.spec_at(args.spec, scale, epochs=args.epochs, batch=args.batch, precision=args.precision, **fields)
-    training, test = data.load(args.data or scale.source, scale.side)
+    training, test = data.load(args.data or scale.source, scale.side, args.on_error)
     spec = spec.replace(classes=len(training.classes))
     run = study.run(
         "04_train", args.spec, spec, scale.name, training, test, seed=args.seed, device=device, name=args.run
@@ -35,6 +35,39 @@ def train(args) -> int:
     for row in study.view_errors(run):
         print("{measure} error, {views}: {value:.2f} % ({low:.2f} to {high:.2f}, n = {n})".format(**row))
     print(run.folder)
+    return 0
+
+
+def data_get(args) -> int:
+    """Download a named set, unless it is there."""
+    from . import sources
+
+    print(sources.get(args.name) or f"{args.name} is generated: there is nothing to get")
+    return 0
+
+
+def data_check(args) -> int:
+    """Decode every picture of a folder and report; 1 if packing would refuse something."""
+    from . import check
+
+    report = check.check(args.path)
+    print(check.text(report))
+    return int(report.refused)
+
+
+def data_pack(args) -> int:
+    """Pack a set, or open its pack, and say what is in it."""
+    from . import check, data, pack, sources
+
+    folder = sources.packed(args.source, args.side, args.on_error)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"{folder}, {check.amount(size)}")
+    for split, images in data.unpacked(folder).items():
+        left_out = [f"  {file}: {reason}" for file, reason in images.skipped]
+        of = f"{len(images):,} pictures of side {images.side} in {len(images.classes):,} classes"
+        print(f"{split}: {of}, {len(left_out):,} files left out", *left_out[: pack.LISTED], sep="\n")
+        if len(left_out) > pack.LISTED:
+            print(f"  ... and {len(left_out) - pack.LISTED:,} more, in {folder / 'meta.json'}")
     return 0
 
 
@@ -47,6 +80,7 @@ def value_of(text: str):
 
 
 def parser() -> argparse.ArgumentParser:
+    on_error = {"default": "raise", "help": "pictures that cannot be used: raise (name them all; default) or skip"}
     top = argparse.ArgumentParser(prog="python -m alexlib", description="AlexNet (2012), reproduced.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -68,12 +102,34 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     command.add_argument("--data", help="a folder with train/<class>/* and val/<class>/* instead of the scale's")
     command.add_argument("--run", help="folder under runs/ (default: named after the settings)")
+    command.add_argument("--on-error", **on_error)
     command.add_argument("--set", dest="fields", **pair, help="any field of the reading; may be repeated")
+
+    command = commands.add_parser("data", help="get, check and pack pictures")
+    _add_data(command.add_subparsers(required=True, metavar="COMMAND"), on_error)
     return top
+
+
+def _add_data(commands, on_error: dict) -> None:
+    command = commands.add_parser("get", help="download a named set, unless it is there")
+    command.set_defaults(call=data_get)
+    command.add_argument("name", help="cifar10 or imagenette")
+
+    command = commands.add_parser("check", help="decode every picture of a folder, and report what is wrong or odd")
+    command.set_defaults(call=data_check)
+    command.add_argument("path", help="a folder with train/<class>/* and val/<class>/*, or <class>/*, or pictures")
+
+    command = commands.add_parser("pack", help="make the squares that training reads, and say where they are")
+    command.set_defaults(call=data_pack)
+    command.add_argument("source", help="sample, cifar10, imagenette, imagenet, or a folder")
+    command.add_argument("--side", type=int, default=256, help="pixels (default: 256)")
+    command.add_argument("--on-error", **on_error)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold any bytes
     try:
         return args.call(args)
     except (ValueError, OSError, ArithmeticError) as error:  # bad input: one line that says what to do

@@ -44,6 +44,7 @@ class Images:
     split: str  # "train", "test", "holdout"
     fingerprint: str  # hash of the pixels and labels (of a subset: of the whole set's hash and the indices)
     origin: str = ""  # where the pictures came from, in words
+    skipped: tuple[tuple[str, str], ...] = ()  # files that were left out of the split, and why
 
     def __post_init__(self):
         form, labels = self.pixels[:0], self.labels
@@ -100,26 +101,29 @@ class Images:
         return rows.astype(np.int64)
 
 
-def load(source: str | Path, side: int = 256) -> tuple[Images, Images]:
+def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[Images, Images]:
     """Training and test pictures of a set as squares: short side to `side` pixels, then the centre crop.
 
     `source` is "sample", "cifar10", "imagenette", "imagenet", or a folder that holds train/<class>/* and
     val/<class>/* (or test/<class>/*). The first call packs the pictures under the runs folder, later calls open
     that pack; changed, added or removed files make a new one.
 
+    Files that cannot be used are an error that names them (`on_error` "raise") or are left out and listed in
+    `Images.skipped` ("skip").
+
     FileNotFoundError: the set is not there; says where to put it. ValueError: a folder that is not laid out as
-    expected, or a file that cannot be decoded. OSError: no room on the disk.
+    expected, or files that cannot be used. OSError: no room on the disk, or a folder that cannot be read.
     """
-    sets = _open(sources.packed(source, side))
+    sets = unpacked(sources.packed(source, side, on_error))
     return sets["train"], sets["test"]
 
 
-def load_flat(folder: str | Path, side: int = 256) -> Images:
+def load_flat(folder: str | Path, side: int = 256, on_error: str = "raise") -> Images:
     """The pictures directly in a folder, all of one class, "unlabelled"; mean and axes are their own."""
-    return _open(sources.packed_flat(folder, side))["train"]
+    return unpacked(sources.packed_flat(folder, side, on_error))["train"]
 
 
-def _open(folder: Path) -> dict[str, Images]:
+def unpacked(folder: Path) -> dict[str, Images]:
     """The sets in a pack, by split; ValueError when its files do not fit together."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
@@ -129,7 +133,8 @@ def _open(folder: Path) -> dict[str, Images]:
         for split, shape in meta["shapes"].items():
             pixels = np.asarray(np.memmap(folder / f"{split}.u8", np.uint8, "r", shape=tuple(shape)))
             labels = np.load(folder / f"{split}.labels.npy")
-            about = meta["name"], split, meta["sha256"][split][:16], meta["origin"]
+            skipped = tuple((file, reason) for file, reason in meta.get("skipped", {}).get(split, ()))
+            about = meta["name"], split, meta["sha256"][split][:16], meta["origin"], skipped
             sets[split] = Images(pixels, labels, tuple(meta["classes"]), *statistics, *about)
         return sets
     except (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile) as error:

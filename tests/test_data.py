@@ -1,8 +1,11 @@
 """Pictures of every shape and mode, packs that survive changes, kills and races, and the sets made from them."""
 
+import errno
 import functools
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from alexlib import data, pack, sources
+from alexlib import data, pack, pictures, sources
 from alexlib.paths import ROOT, data_root
 
 SIDE = 16
@@ -53,101 +56,6 @@ load = functools.partial(data.load, side=SIDE)
 def folder(tmp_path):
     make_set(tmp_path / "set")
     return tmp_path / "set"
-
-
-# ---- decoding ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [(96, 40), (40, 96), (33, 20), (20, 33), (24, 12), (9, 7), (SIDE, SIDE), (SIDE, 41)])
-def test_short_side_then_centre_crop(tmp_path, size):
-    """A ramp over x and y says where each pixel of the square came from."""
-    width, height = size
-    ramp = np.zeros((height, width, 3), np.uint8)
-    ramp[..., 0] = np.arange(width) * 2
-    ramp[..., 1] = np.arange(height)[:, None] * 2
-    Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    square = sources.decode(tmp_path / "ramp.png", SIDE)
-    assert square.shape == (SIDE, SIDE, 3) and square.dtype == np.uint8
-    short = min(size)
-    step = short / SIDE
-    centres = (np.arange(SIDE) + 0.5) * step - 0.5
-    inner = slice(2, -2)  # resampling flattens a ramp at its ends
-    for axis, length in ((1, width), (0, height)):
-        expected = 2 * ((length - short) // 2 + centres)
-        seen = square[..., 1 - axis].astype(float).mean(axis=1 - axis)
-        assert np.abs(seen - expected)[inner].max() < 1.5
-    if short == SIDE:
-        left, top = (width - SIDE) // 2, (height - SIDE) // 2
-        assert (square == ramp[top : top + SIDE, left : left + SIDE]).all()
-
-
-def test_big_jpeg_is_decoded_at_a_fraction_and_stays_the_same_picture(tmp_path):
-    x, y = np.meshgrid(np.linspace(0, 6, 800), np.linspace(0, 4, 500))
-    smooth = np.stack([128 + 100 * np.sin(x + k) * np.cos(y) for k in range(3)], -1).astype(np.uint8)
-    Image.fromarray(smooth).save(tmp_path / "a.JPEG", quality=95, subsampling=0)
-    whole = Image.open(tmp_path / "a.JPEG").crop((150, 0, 650, 500)).resize((62, 62), Image.Resampling.BICUBIC)
-    difference = sources.decode(tmp_path / "a.JPEG", 62).astype(int) - np.asarray(whole, int)
-    assert np.abs(difference).max() <= 4
-
-
-@pytest.mark.parametrize(
-    ("mode", "value", "expected"),
-    [
-        ("1", 1, (255, 255, 255)),
-        ("L", 77, (77, 77, 77)),
-        ("LA", (40, 255), (40, 40, 40)),
-        ("RGBA", (10, 200, 30, 255), (10, 200, 30)),
-        ("CMYK", (255, 0, 0, 0), (0, 255, 255)),
-    ],
-)
-def test_modes_become_rgb(tmp_path, mode, value, expected):
-    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
-    Image.new(mode, (30, 20), value).save(path)
-    with Image.open(path) as saved:
-        assert saved.mode == mode
-    assert (sources.decode(path, SIDE) == expected).all()
-
-
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
-    levels = np.random.default_rng(0).integers(0, 65536, (SIDE, SIDE)).astype(np.uint16)
-    levels[0, :2] = 0, 65535
-    Image.fromarray(levels).save(tmp_path / "a.png")
-    assert (sources.decode(tmp_path / "a.png", SIDE)[..., 1] == np.round(levels / 65535 * 255)).all()
-
-
-def test_transparency_shows_white(tmp_path):
-    half = Image.new("RGBA", (SIDE, SIDE), (255, 0, 0, 255))
-    half.paste((0, 0, 0, 0), (0, 0, SIDE // 2, SIDE))
-    half.save(tmp_path / "rgba.png")
-    palette = Image.new("P", (SIDE, SIDE), 1)
-    palette.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
-    palette.paste(2, (0, 0, SIDE // 2, SIDE))
-    palette.save(tmp_path / "palette.png", transparency=2)
-    palette.save(tmp_path / "palette.gif", transparency=2)
-    for name in ("rgba.png", "palette.png", "palette.gif"):
-        square = sources.decode(tmp_path / name, SIDE)
-        assert (square[:, : SIDE // 2] == 255).all() and (square[:, SIDE // 2 :] == (255, 0, 0)).all(), name
-
-
-@pytest.mark.parametrize("damage", ["truncated", "no picture", "empty"])
-@pytest.mark.parametrize("kind", ["jpg", "png"])
-def test_a_broken_file_is_named_and_leaves_no_pack(folder, damage, kind):
-    broken = folder / "train" / "dog" / f"broken.{kind}"
-    Image.fromarray(noise(0, 64, 64)).save(broken)
-    whole = broken.read_bytes()
-    broken.write_bytes({"truncated": whole[: len(whole) // 2], "no picture": b"<html>404</html>", "empty": b""}[damage])
-    with pytest.raises(ValueError, match=rf"{broken} cannot be decoded .*replace or delete"):
-        load(folder)
-    assert packs() == []
-    broken.unlink()
-    assert len(load(folder)[0]) == 10
-
-
-@pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", 65536), ("I", -1)])
-def test_grey_levels_of_unknown_range_are_refused(tmp_path, mode, value):
-    Image.new(mode, (SIDE, SIDE), value).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a\.tif cannot be decoded .*grey levels beyond 16 bits"):
-        sources.decode(tmp_path / "a.tif", SIDE)
 
 
 # ---- what a set holds --------------------------------------------------------------------------------------
@@ -334,7 +242,7 @@ def whole(folder):
     return (load(folder)[0].gather([9])[0] == noise((1, 3, True))).all()
 
 
-def test_an_interrupted_packing_leaves_nothing(folder, monkeypatch):
+def test_an_interrupted_packing_leaves_nothing(folder, monkeypatch, capfd):
     def interrupted(path, side, real=sources.decode):
         if path.name == "3.png":
             raise KeyboardInterrupt
@@ -343,6 +251,7 @@ def test_an_interrupted_packing_leaves_nothing(folder, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(sources, "decode", interrupted)
         load(folder)
+    assert re.match(r"packing set was stopped: \d pictures in 0 s\n$", capfd.readouterr().err)
     assert packs() == []
     assert whole(folder)
 
@@ -425,21 +334,150 @@ def test_a_large_set_takes_bounded_memory():
     begun = []
     read = pack._pictures(500, lambda i: begun.append(i) or np.zeros((4, 4, 3), np.uint8))
     for done, _ in enumerate(read):
-        assert len(begun) <= done + 1 + pack.AHEAD * os.cpu_count()
+        assert len(begun) <= done + 1 + pictures.AHEAD * os.cpu_count()
     assert done == 499
 
 
 def test_progress_counts_every_picture_and_ends_in_one_line(folder, capfd, monkeypatch):
     with monkeypatch.context() as patch:
         shown = []
-        patch.setattr(pack.Progress, "due", lambda _: True)
-        patch.setattr(pack.Progress, "show", lambda _, text: shown.append(text))
+        patch.setattr(pictures.Progress, "due", lambda _: True)
+        patch.setattr(pictures.Progress, "show", lambda _, text: shown.append(text))
         load(folder)
         assert [line.split(",")[0] for line in shown] == [f"packing set: {i} of 15 pictures" for i in range(1, 16)]
         assert shown[-1].endswith(" 0 s left")
     assert capfd.readouterr().err.startswith("packed set: 15 pictures in ")
     load(folder)
     assert capfd.readouterr() == ("", "")
+
+
+# ---- pictures that cannot be used --------------------------------------------------------------------------
+
+
+def spoil(folder, *names):
+    """Make files of a set unusable."""
+    for name in names:
+        os.truncate(folder / name, 60)
+
+
+EARLY = "its data end early"
+skip = functools.partial(load, on_error="skip")
+
+
+def test_all_bad_files_of_both_splits_are_named_and_leave_no_pack(folder, capfd):
+    spoil(folder, "train/cat/1.png", "val/dog/2.png")
+    (folder / "train/dog/0.png").write_bytes(b"")
+    with pytest.raises(ValueError) as caught:
+        load(folder)
+    assert str(caught.value).splitlines() == [
+        f"{folder}: 3 of 15 pictures cannot be used",
+        f"  train/cat/1.png: {EARLY}",
+        "  train/dog/0.png: 0 bytes",
+        f"  val/dog/2.png: {EARLY}",
+        'replace or delete them, or leave them out with on_error="skip" (--on-error skip); '
+        f"to look closer: python -m alexlib data check {folder}",
+    ]
+    assert packs() == [] and capfd.readouterr().err.startswith("looked at set: 15 pictures in ")
+    for name in ("train/cat/1.png", "val/dog/2.png", "train/dog/0.png"):
+        (folder / name).unlink()
+    assert [len(images) for images in load(folder)] == [8, 4]
+
+
+def test_a_refused_set_is_looked_at_without_writing(folder, monkeypatch):
+    class Untouched(io.FileIO):
+        def write(self, _):
+            raise AssertionError("written for nothing")
+
+    spoil(folder, "train/cat/0.png")
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="1 of 15 pictures"):
+        patch.setattr(pack, "open", Untouched, raising=False)
+        load(folder)
+
+
+def test_twenty_bad_files_are_listed_and_the_others_counted(tmp_path):
+    make_set(tmp_path / "set", (("cat", 26, 1),))
+    spoil(tmp_path / "set", *(f"train/cat/{i}.png" for i in range(25)))
+    with pytest.raises(ValueError, match="25 of 27 pictures cannot be used") as caught:
+        load(tmp_path / "set")
+    assert str(caught.value).count(EARLY) == 20 and "\n  ... and 5 more\n" in str(caught.value)
+
+
+def test_skipped_files_are_left_out_and_recorded(tmp_path, monkeypatch, capfd):
+    """What is packed equals the set that never had them."""
+    for name in ("set", "clean"):
+        make_set(tmp_path / name)
+    bad = ("train/cat/1.png", "train/dog/3.png", "val/cat/0.png")
+    spoil(tmp_path / "set", *bad)
+    for name in bad:
+        (tmp_path / "clean" / name).unlink()
+    for images, expected in zip(skip(tmp_path / "set"), load(tmp_path / "clean"), strict=True):
+        assert images.fingerprint == expected.fingerprint and (images.labels == expected.labels).all()
+        for name in ("pixels", "mean", "eigenvalues", "eigenvectors"):
+            assert (np.asarray(getattr(images, name)) == np.asarray(getattr(expected, name))).all(), name
+        assert expected.skipped == ()
+    assert "packed set: 15 pictures in 0 s, 3 of them left out" in capfd.readouterr().err
+    monkeypatch.setattr(sources, "decode", no_decoding)
+    train, test = skip(tmp_path / "set")
+    assert train.skipped == ((bad[0], EARLY), (bad[1], EARLY)) and test.skipped == ((bad[2], EARLY),)
+    rest, held = train.holdout(0.5, seed=0)
+    assert rest.skipped == held.skipped == rest.subset([0]).skipped == train.skipped
+    folder = next(pack.runs_root().glob("packs/set-*"))
+    skipped = {"train": [[bad[0], EARLY], [bad[1], EARLY]], "test": [[bad[2], EARLY]]}
+    assert json.loads((folder / "meta.json").read_text())["skipped"] == skipped
+    with pytest.raises(ValueError, match=rf"set: 3 of 15 pictures cannot be used\n  {bad[0]}: {EARLY}\n"):
+        load(tmp_path / "set")
+
+
+def test_packs_from_before_skipping_stay_valid(folder, monkeypatch):
+    load(folder)
+    meta = next(pack.runs_root().glob("packs/set-*")) / "meta.json"
+    content = json.loads(meta.read_text())
+    assert content.pop("skipped") == {}
+    meta.write_text(json.dumps(content))
+    monkeypatch.setattr(sources, "decode", no_decoding)
+    assert load(folder)[0].skipped == skip(folder)[0].skipped == ()
+
+
+def test_a_class_without_usable_pictures_is_an_error(folder):
+    spoil(folder, "train/cat/0.png", "val/cat/0.png", "val/cat/1.png")
+    expected = r"set: 2 of 2 pictures of class cat in test cannot be used\n  val/cat/0.png: .*\n  val/cat/1.png: .*\n"
+    with pytest.raises(ValueError, match=expected + "replace them, or remove the class; "):
+        skip(folder)
+    assert packs() == []
+
+
+def test_a_flat_folder_can_skip_too(tmp_path):
+    for i in range(3):
+        Image.fromarray(noise(i)).save(tmp_path / f"{i}.png")
+    spoil(tmp_path, "1.png")
+    with pytest.raises(ValueError, match=rf"1 of 3 .*\n  1.png: {EARLY}\n"):
+        data.load_flat(tmp_path, SIDE)
+    flat = data.load_flat(tmp_path, SIDE, on_error="skip")
+    assert (flat.gather([0, 1]) == [noise(0), noise(2)]).all() and flat.skipped == (("1.png", EARLY),)
+
+
+@pytest.mark.parametrize("source", ["sample", "set"])
+def test_unknown_ways_to_handle_errors_are_refused(folder, source):
+    with pytest.raises(ValueError, match="on_error must be one of raise, skip, not 'ignore'"):
+        load(folder if source == "set" else source, on_error="ignore")
+
+
+def test_a_disk_that_becomes_full_leaves_nothing(folder, monkeypatch):
+    class Full(io.FileIO):
+        def write(self, content):
+            if self.tell() > 3 * SIDE * SIDE * 3:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+    def opened(path, mode):
+        return (Full if mode == "wb" else open)(path, mode)
+
+    expected = r"^no room was left in .*packs while set was packed: make room, or set ALEXLIB_RUNS"
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=expected):
+        patch.setattr(pack, "open", opened, raising=False)
+        load(folder)
+    assert packs() == []
+    assert whole(folder)
 
 
 # ---- wrong folders and missing sets ------------------------------------------------------------------------
@@ -465,13 +503,40 @@ def test_folders_that_are_laid_out_otherwise_are_explained(tmp_path):
     (folder / "val" / "0.JPEG").rename(folder / "val" / "cat" / "0.JPEG")
     assert len(load(folder)[1]) == 1
     (folder / "test").mkdir()
+    assert len(load(folder)[1]) == 1, "a folder without classes, as ImageNet's own test pictures"
+    shutil.copytree(folder / "val" / "cat", folder / "test" / "cat")
     with pytest.raises(ValueError, match="has both val/ and test/"):
         load(folder)
 
 
 def test_different_classes_in_train_and_test_are_named(folder):
     (folder / "val" / "dog").rename(folder / "val" / "wolf")
-    with pytest.raises(ValueError, match=r"same class folders; only one has train/dog, val/wolf"):
+    with pytest.raises(ValueError, match=r"same class folders; only one has train/dog, val/wolf$"):
+        load(folder)
+    (folder / "train" / "wolf").write_text("../dog")
+    with pytest.raises(ValueError, match=r"only one has train/dog, val/wolf \(train/wolf is no folder\)$"):
+        load(folder)
+
+
+def test_links_to_nothing_are_named(folder):
+    os.symlink(folder / "gone.png", folder / "val" / "cat" / "gone.png")
+    with pytest.raises(ValueError, match=r"1 of 16 .*\n  val/cat/gone.png: cannot be read \(No such file or directory"):
+        load(folder)
+    os.symlink(folder / "gone", folder / "train" / "cow")
+    with pytest.raises(FileNotFoundError, match=r"train/cow is a link to nothing: mend or remove it"):
+        load(folder)
+
+
+@pytest.mark.parametrize("where", ["", "train", "val/dog"])
+def test_a_folder_that_cannot_be_listed_is_named(folder, monkeypatch, where, real=os.scandir):
+    def denied(path):
+        if folder / where == sources.Path(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    expected = rf"^{folder / where} cannot be listed \(Permission denied\): make it readable, or remove it$"
+    with pytest.raises(OSError, match=expected):
         load(folder)
 
 
@@ -482,8 +547,10 @@ def test_no_set_and_no_network(monkeypatch):
     monkeypatch.setattr("torchvision.datasets.CIFAR10", offline)
     monkeypatch.setattr("torchvision.datasets.Imagenette", offline)
     for name in ("cifar10", "imagenette"):
-        with pytest.raises(FileNotFoundError, match=rf"OSError: no route to host\)\. Put the pictures into .*{name}: "):
-            load(name)
+        asked = rf"OSError: no route to host\)\. Put the pictures into .*{name}: .*; or unpack https://.*gz in "
+        for call in (load, sources.get):
+            with pytest.raises(FileNotFoundError, match=asked):
+                call(name)
     with pytest.raises(FileNotFoundError, match=r"ImageNet is not at .*imagenet: get ILSVRC-2012"):
         load("imagenet")
     assert packs() == []
@@ -494,6 +561,7 @@ def test_imagenette_is_found_where_it_lies_and_named_for_people(tmp_path, place)
     make_set(tmp_path / "data" / place, (("n01440764", 2, 1), ("n03888257", 1, 1)))
     train, _ = load("imagenette")
     assert train.classes == ("tench", "parachute") and train.name == "imagenette"
+    assert sources.get("imagenette") == tmp_path / "data" / place
 
 
 def test_imagenette_is_downloaded_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -524,9 +592,19 @@ def test_cifar10_from_torchvision_and_from_a_folder(tmp_path, monkeypatch):
     train, test = load("cifar10", side=32)
     assert (np.asarray(train.pixels) == pixels[:4]).all() and test.labels.tolist() == [1, 0]
     assert train.origin == "CIFAR-10 as published" and train.classes == ("airplane", "automobile")
+    assert sources.get("cifar10") == tmp_path / "data" / "cifar-10-batches-py"
     make_set(tmp_path / "data" / "cifar10", test="test")
+    assert sources.get("cifar10") == tmp_path / "data" / "cifar10"
     train, _ = load("cifar10", side=32)
     assert train.origin == "folder of 15 .png files" and train.classes == ("cat", "dog") and train.name == "cifar10"
+
+
+def test_sets_that_are_not_downloaded(tmp_path):
+    assert sources.get("sample") is None
+    (tmp_path / "data" / "imagenet").mkdir(parents=True)
+    assert sources.get("imagenet") == tmp_path / "data" / "imagenet"
+    with pytest.raises(ValueError, match="no set is called 'mnist'; valid names: sample, cifar10, imagenette, image"):
+        sources.get("mnist")
 
 
 def test_the_sample_is_generated(monkeypatch):
@@ -536,6 +614,15 @@ def test_the_sample_is_generated(monkeypatch):
     assert (len(train), len(test), train.name, train.side) == (12, 11, "sample", SIDE)
     assert test.labels.tolist() == [*range(10), 0] and len(train.classes) == 10
     assert (train.gather([3])[0] == sources.sample.picture(sources.SAMPLE_SEED, "train", 3, SIDE)[0]).all()
+
+
+def test_about_txt_says_which_copy_it_is(folder):
+    first = load(folder)[0]
+    (folder / "about.txt").write_text("  A copy of a copy \nby nobody\n")
+    noted = load(folder)[0]
+    assert noted.origin == f"A copy of a copy; {first.origin}" and noted.fingerprint == first.fingerprint
+    (folder / "about.txt").write_text("")
+    assert load(folder)[0].origin == first.origin and len(packs()) == 2
 
 
 def test_a_flat_folder_is_one_class(tmp_path):

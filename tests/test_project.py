@@ -18,9 +18,9 @@ from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
     *("paths", "progress", "stats", "paper", "claims", "config", "layers", "nets", "diagnostics"),
-    *("sample", "pack", "sources", "data", "augment", "transforms", "batches"),
+    *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "watch", "checkpoint", "rows", "train", "towers", "study"),
-    *("plots", "report", "__main__"),
+    *("plots", "gallery", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
 SOURCES = sorted((ROOT / "alexlib").rglob("*.py"))
