@@ -11,26 +11,33 @@ from alexlib.paths import write_whole
 
 def identity(spec: Spec, seed: int, train: Images) -> dict:
     """What a checkpoint must agree with before a run may go on from it: every setting, the seed, the pictures."""
-    settings = {f"{row['part']}.{row['field']}": row["value"] for row in spec.rows()}
-    return settings | {"seed": seed, "pictures": f"{len(train)} of {train.fingerprint}"}
+    return _settings(spec) | {"seed": seed, "pictures": f"{len(train)} of {train.fingerprint}"}
 
 
-def save(folder: Path, model, optimizer, settings: dict, history: list[dict]) -> None:
-    """Write `folder/checkpoint.pt` so that at every moment a whole one is there."""
-    state = {"settings": settings, "history": history, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+def _settings(spec: Spec) -> dict:
+    return {f"{row['part']}.{row['field']}": row["value"] for row in spec.rows()}
+
+
+def save(folder: Path, model, optimizer, settings: dict, history: list[dict], begun: dict | None = None) -> None:
+    """Write `folder/checkpoint.pt` so that at every moment a whole one is there.
+
+    `begun` is what the epoch after `history` has come to: batches done, sums of loss and errors, seconds.
+    """
+    state = {"settings": settings, "history": history, "begun": begun or {}}
+    state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     write_whole(folder / "checkpoint.pt", lambda out: torch.save(state, out))
 
 
-def resume(folder: Path, model, optimizer, settings: dict) -> list[dict]:
-    """Load the checkpoint of a folder into model and optimizer; returns its history, [] where there is none."""
+def resume(folder: Path, model, optimizer, settings: dict) -> tuple[list[dict], dict]:
+    """Load the checkpoint of a folder into model and optimizer; returns its `history` and `begun`, empty if none."""
     file = folder / "checkpoint.pt"
     if not file.exists():
-        return []
+        return [], {}
     state = torch.load(file, map_location="cpu", weights_only=True)
-    there = state["settings"]
+    there = _settings(Spec("")) | state["settings"]  # fields that were added since have their defaults
     if differ := [key for key in there.keys() | settings.keys() if there.get(key) != settings.get(key)]:
         listing = ", ".join(f"{key} ({there.get(key)} there, {settings.get(key)} here)" for key in sorted(differ))
         raise ValueError(f"{folder} holds another run: {listing}; give this run another name or delete the folder")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return state["history"]
+    return state["history"], state.get("begun", {})

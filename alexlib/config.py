@@ -208,7 +208,7 @@ class Scale:
     source: str  # what `data.load` opens
     side: int  # side of the packed pictures, pixels
     about: str
-    changes: dict = field(default_factory=dict)
+    changes: dict | None = field(default_factory=dict)  # None: AlexNet does not fit these pictures
 
 
 SCALES = {
@@ -218,6 +218,7 @@ SCALES = {
             "sample", "sample", 256, "generated pictures, made in seconds; a laptop without GPU, minutes",
             {"classes": 10, "width": 0.25, "epochs": 16, "batch": 32, "lr": 0.005, "validation": 0.1},
         ),
+        Scale("cifar10", "cifar10", 32, "60,000 small pictures; so far notebook 00 alone", None),
         Scale(
             "imagenette", "imagenette", 256, "10 classes of ImageNet photographs; CPU overnight, GPU minutes",
             {"classes": 10, "epochs": 90},
@@ -231,11 +232,23 @@ def spec_at(spec: str | Spec, scale: str | Scale, **fields) -> Spec:
     """A reading at a scale: `spec_at("paper", "imagenette", epochs=10)`; a field given as None stays as it is.
 
     Raises:
-        ValueError: an unknown spec or scale, a bad field or value; the message lists the valid ones.
+        ValueError: an unknown spec or scale, a scale without AlexNet, a bad field or value; the message lists the
+            valid ones.
     """
+    scale = scale_of(scale)
+    if scale.changes is None:
+        fit = ", ".join(s.name for s in SCALES.values() if s.changes is not None)
+        raise ValueError(
+            f"AlexNet does not fit the {scale.side}-pixel pictures of scale {scale.name!r}; it fits: {fit}"
+        )
     spec = spec if isinstance(spec, Spec) else _lookup(SPECS, spec, "spec")
     given = {key: value for key, value in fields.items() if value is not None}
-    return spec.replace(**(scale_of(scale).changes | given))
+    return spec.replace(**(scale.changes | given))
+
+
+def spec_from(settings: dict) -> Spec:
+    """The spec that a row keeps as its `config`; fields that were added since have their defaults."""
+    return Spec(settings["name"], **{part: cls(**settings[part]) for part, cls in PARTS.items()})
 
 
 def scale_of(scale: str | Scale) -> Scale:

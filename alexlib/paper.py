@@ -135,6 +135,13 @@ HALF_MACS = 391_514_384  # 54 % of MACS
 COLOUR_STDS = (19.72, 37.09, 121.78)
 COLOUR_VECTORS = ((0.4180, -0.8170, 0.3973), (-0.7126, -0.0235, 0.7012), (-0.5635, -0.5762, -0.5920))
 CHANNEL_MEANS = (127.3, 119.7, 104.9)
+CHANNEL_STDS = (74.0, 72.0, 77.0)  # implied by the three above
+
+# What training scripts copy from each other since facebookarchive/fb.resnet.torch (datasets/imagenet.lua), where they
+# multiply the noise: the axes of a random subset of ImageNet, with pixels in 0..1. COPIED_VECTORS[i] belongs to
+# COPIED_EIGENVALUES[i].
+COPIED_EIGENVALUES = (0.0045, 0.0188, 0.2175)
+COPIED_VECTORS = ((0.4009, -0.8140, 0.4203), (0.7192, -0.0045, -0.6948), (-0.5675, -0.5808, -0.5836))
 
 # Run 145 on ILSVRC-2012, the paper's "1 CNN", as its notes log it: (epoch, setting, new value).
 # Weights started at 0.01. Biases started at 0.02 and stayed there; only those of conv1 were frozen with it.

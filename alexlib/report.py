@@ -16,6 +16,7 @@ from .paths import ROOT, reports_root, write_whole
 from .progress import TERMINAL
 
 NOTEBOOKS = ROOT / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 STYLE = """<style>
 .jp-OutputArea-output, .jp-RenderedMarkdown { overflow-x: auto }
 .jp-OutputArea-output img, .jp-OutputArea-output svg { max-width: 100%; height: auto }
@@ -124,10 +125,13 @@ def html(path: Path) -> Path:
 
 
 def _portable(part: Path, source: Path, out: Path) -> str:
-    """Text of an executed notebook, with paths of this machine made relative to the project."""
+    """Text of an executed notebook: no widgets, paths of this machine relative to the project."""
     import nbformat
 
     book = nbformat.from_dict(_relative(nbformat.read(part, as_version=4)))
+    book.metadata.pop("widgets", None)
+    for cell in (cell for cell in book.cells if cell.cell_type == "code"):
+        cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]  # dead without a kernel
     for key, path in {"input_path": source, "output_path": out}.items():
         inside = path.is_relative_to(ROOT)
         book.metadata.papermill[key] = path.relative_to(ROOT).as_posix() if inside else path.name

@@ -24,16 +24,33 @@ def paired(a, b, seed: int = 0, draws: int = 10_000) -> tuple[float, float, floa
     return float(d.mean()), float(low), float(high)
 
 
-def verdict(low: float, high: float, paper: float, scale: str) -> str:
-    """What an effect's interval says about the paper's number; a sample run says nothing.
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)  # 97.5 % point, 1 to 10 freedoms
 
-    reproduced: all of the interval has the paper's sign and reaches its size or more; direction only: the sign alone;
-    not reproduced: the other sign; inconclusive: the interval spans zero.
+
+def over_seeds(values) -> tuple[float, float, float]:
+    """Mean of independent runs' values (n,) with its 95 % interval, Student's: (mean, low, high).
+
+    For paired runs, the values are differences. A single run has no interval: its bounds are infinite.
+    """
+    x = np.asarray(values, np.float64)
+    mean, n = float(x.mean()), len(x)
+    if n == 1:
+        return mean, -math.inf, math.inf
+    wide = STUDENT[n - 2] if n < 12 else 1.96 + 2.372 / (n - 1) + 2.82 / (n - 1) ** 2  # Cornish-Fisher
+    half = wide * float(x.std(ddof=1)) / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def verdict(low: float, high: float, paper: float | None, scale: str) -> str:
+    """What an effect's interval says about the paper's number, or about "more than 0" where the paper gives none.
+
+    A sample run says nothing. reproduced: all of the interval has the paper's sign and reaches its size or more;
+    direction only: the sign alone; not reproduced: the other sign; inconclusive: the interval spans zero.
     """
     if scale == "sample":
         return "sample run, no scientific claim"
     if low <= 0 <= high:
         return "inconclusive"
-    if (low > 0) != (paper > 0):
+    if (low > 0) != (paper is None or paper > 0):
         return "not reproduced"
-    return "reproduced" if max(abs(low), abs(high)) >= abs(paper) else "direction only"
+    return "reproduced" if max(abs(low), abs(high)) >= abs(paper or 0) else "direction only"

@@ -1,7 +1,9 @@
 """A run from a seed to a row: build, train, test, keep what is needed to look at it again."""
 
 import hashlib
+import itertools
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 
 from alexlib import rows, stats
 from alexlib.claims import CLAIMS
-from alexlib.config import Spec
+from alexlib.config import Spec, spec_from
 from alexlib.data import Images
 from alexlib.nets import AlexNet
 from alexlib.paths import runs_root, write_whole
@@ -51,7 +53,8 @@ def pick_seed(seed: int) -> int:
 
 def run_name(study: str, variant: str, spec: Spec, scale: str, seed: int, train: Images) -> str:
     """A name in which runs with different settings or pictures differ."""
-    settings = json.dumps([spec.as_dict(), train.fingerprint], sort_keys=True)
+    changes = {field: value for field, (value, _) in spec.changes(Spec("")).items()}  # a new field renames no old run
+    settings = json.dumps([changes, train.fingerprint], sort_keys=True)
     return f"{study}-{scale}-{variant}-seed{seed}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
@@ -95,7 +98,14 @@ def run(
             "metrics": {views: score(p, test.labels) for views, p in probabilities.items()},
             "history": history,
             "pictures_per_second": float(np.median([h["pictures_per_second"] for h in history])) if history else None,
-            "data": {"name": test.name, "origin": test.origin, "train": train.fingerprint, "test": test.fingerprint},
+            "data": {
+                "name": test.name,
+                "origin": test.origin,
+                "train": train.fingerprint,
+                "test": test.fingerprint,
+                "pictures": [len(train), len(test)],
+                "left_out": len(train.skipped) + len(test.skipped),
+            },
             "seconds": sum(h["seconds"] for h in history),
             **provenance,
         }
@@ -105,6 +115,43 @@ def run(
         rows.append(row)
     with np.load(folder / "test.npz") as kept:
         return Run(row, model, {views: kept[views] for views in VIEWS}, folder, test.labels, trained_now)
+
+
+def grid(
+    study: str,
+    variants: dict[str, Spec],
+    seeds: Iterable[int],
+    scale: str,
+    train: Images,
+    test: Images,
+    *,
+    device: str = "cpu",
+) -> list[dict]:
+    """One row for each seed and variant: taken from the study's file where it is on record, else trained now.
+
+    A row is on record if variant, seed, scale, all settings and the pictures are the same. Seeds are the outer loop,
+    so that a stopped grid leaves whole sets of variants.
+    """
+    found = []
+    for seed, (variant, spec) in itertools.product(seeds, variants.items()):
+        known = rows.read(study, scale, variant=variant, seed=pick_seed(seed))
+        same = (r for r in known if spec_from(r["config"]) == spec and r["data"]["train"] == train.fingerprint)
+        row = next(same, None)
+        found.append(row or run(study, variant, spec, scale, train, test, seed=seed, device=device).row)
+    return found
+
+
+def effect(found: list[dict], variant: str, value: Callable[[dict], float], baseline: str = "baseline") -> dict:
+    """How much higher `value` of a row is in a variant than in the baseline: paired by seed.
+
+    Returns value, low, high (95 % interval over seeds: infinite for a single seed) and n, the number of seeds.
+    """
+    mine, base = ({r["seed"]: value(r) for r in found if r["variant"] == name} for name in (variant, baseline))
+    seeds = sorted(mine.keys() & base.keys())
+    if not seeds:
+        raise ValueError(f"no seed has rows of both {variant!r} and {baseline!r}")
+    mean, low, high = stats.over_seeds([mine[seed] - base[seed] for seed in seeds])
+    return {"variant": variant, "value": mean, "low": low, "high": high, "n": len(seeds)}
 
 
 def _keep(file: Path, make) -> dict:

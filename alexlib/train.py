@@ -18,6 +18,8 @@ from alexlib.optim import finished, freeze_first_layer, learning_rates, make_opt
 from alexlib.progress import Progress, clock
 from alexlib.watch import Watch
 
+SAVE_EVERY = 300  # seconds of an epoch from one checkpoint to the next
+
 
 def fit(
     model,
@@ -32,9 +34,9 @@ def fit(
 ) -> list[dict]:
     """Train `model` in place; returns one row an epoch.
 
-    With a `folder`, a checkpoint is written after each epoch, and a call with the same settings goes on from there.
-    All that is random in a step follows from (seed, step), so a resumed run equals an undisturbed one, on CPUs bit
-    for bit.
+    With a `folder`, a checkpoint is written after each epoch and every `SAVE_EVERY` seconds, and a call with the same
+    settings goes on from there. All that is random in a step follows from (seed, step), so a resumed run equals an
+    undisturbed one, on CPUs bit for bit.
 
     Args:
         val: held-out pictures for the curves and the plateau rule; never the test set.
@@ -56,19 +58,21 @@ def fit(
     axes = colour_axes(train, spec, device)
     optimizer = make_optimizer(model, t)
     feed, held_out = Feed(train, device), Feed(val, device)
-    history, watch = [], Watch(spec.net.classes)
+    history, begun, watch = [], {}, Watch(spec.net.classes)
     if folder:
-        history = resume(folder, model, optimizer, identity(spec, seed, train))
-    progress = Progress()
+        history, begun = resume(folder, model, optimizer, identity(spec, seed, train))
+    progress, saved = Progress(), time.monotonic()
     while len(history) < min(t.epochs, finish or t.epochs) and not finished(t, history):
-        epoch, started = len(history), time.perf_counter()
+        epoch, started = len(history), time.perf_counter() - begun.get("seconds", 0.0)
         weight_lr, bias_lr = learning_rates(t, history)
         set_learning_rates(optimizer, weight_lr, bias_lr)
         freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs)
         colour = epoch < spec.augment.colour_end * t.epochs
-        loss_sum = wrong_sum = torch.zeros((), device=device)
+        done, zero = begun.get("batches", 0), torch.zeros(())
+        loss_sum, wrong_sum = (begun.get(key, zero).to(device) for key in ("loss_sum", "wrong_sum"))
+        begun = {}
         model.train()
-        for i, (pixels, labels) in enumerate(feed(order(len(train), batch, seed, epoch)[:steps])):
+        for i, (pixels, labels) in enumerate(feed(order(len(train), batch, seed, epoch)[done:steps]), done):
             step = epoch * steps + i
             draws = generator(seed, step, "augment")
             x = augment.training_input(pixels, mean, axes, spec.net.input, spec.augment, draws, colour)
@@ -90,6 +94,11 @@ def fit(
                     f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s,"
                     f" {clock(left)} left"
                 )
+            if folder and time.monotonic() - saved > SAVE_EVERY:
+                sums = {"loss_sum": loss_sum.cpu(), "wrong_sum": wrong_sum.cpu()}
+                partly = {"batches": i + 1, "seconds": time.perf_counter() - started, **sums}
+                save(folder, model, optimizer, identity(spec, seed, train), history, partly)
+                saved = time.monotonic()
         seconds = time.perf_counter() - started
         errors = evaluate(model, held_out, spec, device=device) if len(val) else {}
         history.append(
@@ -107,6 +116,7 @@ def fit(
         )
         if folder:
             save(folder, model, optimizer, identity(spec, seed, train), history)
+            saved = time.monotonic()
         progress.end(epoch_text(history[-1], t.epochs))
     return history
 

@@ -81,11 +81,12 @@ def test_colour_noise_has_the_covariance_of_its_reading(reading):
     assert noise.mean(0).abs().max() < 0.2
 
 
-def test_input_is_the_equation():
-    x, mean = pictures(2), torch.rand(20, 20, 3) * 255
+@pytest.mark.parametrize("side", [20, 300])  # together, and one by one
+def test_input_is_the_equation(side):
+    x, mean = pictures(2, side), torch.rand(side, side, 3) * 255
     shift = torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.0, -0.5]])
     y = augment.to_input(x, mean, shift, 1.1)
-    assert y.shape == (2, 3, 20, 20) and y.is_contiguous(memory_format=torch.channels_last)
+    assert y.shape == (2, 3, side, side) and y.is_contiguous(memory_format=torch.channels_last)
     for i in range(2):
         for channel in range(3):
             expected = (x[i, :, :, channel].double() - mean[:, :, channel] + shift[i, channel]) / 1.1

@@ -1,6 +1,7 @@
 """The settings: two readings, every difference alone, clear errors."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -61,8 +62,21 @@ def test_wrong_fields_and_values_list_the_valid_ones(fields, words):
 def test_unknown_spec_and_scale_list_the_valid_ones():
     with pytest.raises(ValueError, match="paper, source2012"):
         spec_at("papr", "sample")
-    with pytest.raises(ValueError, match="sample, imagenette, imagenet"):
+    with pytest.raises(ValueError, match="sample, cifar10, imagenette, imagenet"):
         spec_at("paper", "cifar100")
+
+
+def test_a_scale_without_alexnet_says_which_ones_have_it():
+    with pytest.raises(ValueError, match="does not fit the 32-pixel pictures of scale 'cifar10'; it fits: sample, im"):
+        spec_at("paper", "cifar10")
+
+
+def test_a_spec_survives_its_row():
+    spec = spec_at("source2012", "sample", omit=(3,), dropout=0.25)
+    settings = json.loads(json.dumps(spec.as_dict()))
+    assert config.spec_from(settings) == spec
+    del settings["net"]["lrn_k"], settings["train"]["patience"]
+    assert config.spec_from(settings) == spec, "a field that an old row does not know has its default"
 
 
 def test_scale_changes_come_before_the_callers():

@@ -84,3 +84,24 @@ def test_view_errors_show_values_intervals_and_the_papers_gain():
     assert [text.get_text() for text in left.get_yticklabels()] == ["top-1, ten", "top-1, centre"]
     assert list(right.lines[0].get_xdata()) == [0.5, 3.5] and right.lines[2].get_xdata()[0] == 1.5
     assert "2.0 points" in right.get_title(loc="left")
+
+
+def test_variant_curves_are_means_with_a_band_of_all_seeds():
+    def row(variant, seed, *errors):
+        return {"variant": variant, "seed": seed, "history": [{"train_top1": e, "val_top1": e / 2} for e in errors]}
+
+    rows = [row("a", 0, 0.8, 0.4), row("a", 1, 0.6, 0.2), row("b", 0, 0.9, 0.9)]
+    left, right = plots.variant_curves(rows).axes
+    np.testing.assert_allclose(left.lines[0].get_ydata(), [70, 30])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [35, 15])
+    band = left.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (20, 80) and [line.get_label() for line in right.lines] == ["a", "b"]
+
+
+def test_forest_draws_effect_interval_and_the_papers_value():
+    effects = [{"name": "x", "value": 1.0, "low": 0.5, "high": 1.5, "paper": 2.0}]
+    effects += [{"name": "y", "value": -1.0, "low": -np.inf, "high": np.inf, "paper": None}]
+    axis = plots.forest(effects, "What it says").axes[0]
+    drawn = [line.get_xdata() for line in axis.lines]
+    assert [list(x) for x in drawn] == [[-1.0], [0.5, 1.5], [1.0], [2.0, 2.0], [0, 0]]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["y", "x"]

@@ -11,6 +11,7 @@ from alexlib.paths import ROOT
 
 PARAMETERS = 'scale = "sample"  # data = net = schedule\nepochs: int | None = 3  # passes'
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([epochs])\nprint(open)  # some output"
+SLIDER = "import ipywidgets\nipywidgets.interactive(lambda x: print('moved to', x), x=(0, 8))"
 FAILING = "from alexlib import config\nconfig.scale_of('nowhere')"
 
 
@@ -28,7 +29,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLBACKEND", "Agg")
-        out = report.run(notebook(folder / "10_tiny.ipynb", FIGURE), parameters={"epochs": 5})
+        out = report.run(notebook(folder / "10_tiny.ipynb", FIGURE, SLIDER), parameters={"epochs": 5})
         assert os.environ["MPLBACKEND"] == "Agg"
     return out
 
@@ -40,6 +41,13 @@ def test_report_holds_figures_and_parameters(done):
     assert "data:image/png" in page and 'name="viewport"' in page and report.STYLE in page
     assert "require.min.js" not in page
     assert sorted(p.name for p in done.parent.glob("*10_tiny*")) == ["10_tiny.html", "10_tiny.ipynb"]
+
+
+def test_report_holds_no_dead_widgets(done):
+    cell = json.loads(done.read_text())["cells"][-1]
+    assert "ipywidgets" in "".join(cell["source"]) and cell["outputs"] == []
+    assert "widget" not in done.read_text().replace("ipywidgets", "")
+    assert "html-manager" not in done.with_suffix(".html").read_text()
 
 
 def test_report_names_no_folder_of_this_machine(done):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from alexlib.stats import paired, verdict, wilson
+from alexlib.stats import over_seeds, paired, verdict, wilson
 
 
 @pytest.mark.parametrize(("wrong", "n"), [(0, 20), (3, 20), (200, 1000), (50, 50)])
@@ -30,6 +30,18 @@ def test_paired_interval_covers_the_truth_as_often_as_it_says():
     assert 0.90 < hits / 300 < 0.98
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 11, 12, 13, 20, 100])
+def test_interval_over_seeds_is_students(n):
+    x = np.random.default_rng(n).normal(1.0, 2.0, n)
+    theirs = scipy_stats.ttest_1samp(x, 0).confidence_interval(0.95)
+    assert over_seeds(x) == pytest.approx((x.mean(), theirs.low, theirs.high), rel=2e-3, abs=2e-3)
+
+
+def test_a_single_seed_has_no_interval():
+    assert over_seeds([1.5]) == (1.5, -np.inf, np.inf)
+    assert verdict(*over_seeds([1.5])[1:], 1.0, "imagenet") == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "paper", "expected"),
     [
@@ -39,6 +51,8 @@ def test_paired_interval_covers_the_truth_as_often_as_it_says():
         (-0.2, 0.9, 1.4, "inconclusive"),
         (-0.9, -0.2, 1.4, "not reproduced"),
         (-3.0, -1.0, -2.0, "reproduced"),
+        (0.1, 0.2, None, "reproduced"),
+        (-0.2, -0.1, None, "not reproduced"),
     ],
 )
 def test_verdicts(low, high, paper, expected):

@@ -1,13 +1,15 @@
 """The loop: it learns, repeats itself, survives being stopped, and says when it does not learn."""
 
 import json
+import shutil
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from alexlib import augment, rows, study
+from alexlib import augment, config, rows, study
+from alexlib import train as train_module
 from alexlib.batches import Feed
 from alexlib.config import SOURCE2012
 from alexlib.data import Images
@@ -94,6 +96,27 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path, schedule):
     trained(spec, folder=tmp_path / "cut", finish=3)
     parts, rows_parts = trained(spec, folder=tmp_path / "cut")
     assert without_times(rows_parts) == without_times(rows_whole) and equal(weights(whole), weights(parts))
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 7, 9])
+def test_a_run_goes_on_in_the_middle_of_an_epoch(tmp_path, monkeypatch, cut):
+    """Interrupted in its step `cut` (5 an epoch), with a checkpoint after every step."""
+    spec = TINY.replace(epochs=2)
+    whole, rows_whole = trained(spec)
+    monkeypatch.setattr(train_module, "SAVE_EVERY", -1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Watch, "__call__", lambda self, loss, step: interrupt(step == cut))
+        trained(spec, folder=tmp_path)
+    steps, called = [], Watch.__call__
+    monkeypatch.setattr(Watch, "__call__", lambda self, loss, step: steps.append(step) or called(self, loss, step))
+    rest, rows_rest = trained(spec, folder=tmp_path)
+    assert steps == list(range(cut, 10)), "nothing that was saved is done again"
+    assert without_times(rows_rest) == without_times(rows_whole) and equal(weights(whole), weights(rest))
+
+
+def interrupt(now):
+    if now:
+        raise KeyboardInterrupt
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path):
@@ -253,6 +276,51 @@ def test_a_run_leaves_one_row_and_is_opened_again_without_training(monkeypatch):
         "not tested at this scale",
     }
     np.testing.assert_allclose(again.probabilities["ten"], predict(first.model, test, TINY, views="ten"), atol=1e-3)
+
+
+def grid(variants=("baseline", "small"), seeds=(0, 1), other=0, **fields):
+    specs = {"baseline": TINY.replace(epochs=1, **fields), "small": TINY.replace(epochs=1, width=1 / 32, **fields)}
+    train, test = images(seed=other), images(12, "test")
+    return study.grid("99_grid", {v: specs[v] for v in variants}, seeds, "sample", train, test)
+
+
+def test_a_grid_trains_what_is_not_on_record(monkeypatch):
+    first = grid()
+    assert [(r["seed"], r["variant"]) for r in first] == [(0, "baseline"), (0, "small"), (1, "baseline"), (1, "small")]
+    assert rows.read("99_grid", "sample") == first
+    trained, run = [], study.run
+    monkeypatch.setattr(study, "run", lambda *a, **k: trained.append((a[1], k["seed"])) or run(*a, **k))
+    shutil.rmtree(study.runs_root())  # rows are enough
+    assert grid() == first and trained == []
+    again = grid(seeds=(1, 2))
+    assert again[:2] == first[2:] and trained == [("baseline", 2), ("small", 2)]
+    grid(variants=("baseline",), seeds=(0,), lr=0.02)
+    grid(variants=("baseline",), seeds=(0,), other=1)
+    assert trained[2:] == [("baseline", 0)] * 2, "other settings or pictures are another run"
+
+
+def test_a_field_that_is_new_renames_no_run_and_no_checkpoint(tmp_path, monkeypatch):
+    train = images()
+    name = study.run_name("99_try", "baseline", TINY, "sample", 0, train)
+    trained(folder=tmp_path, finish=1)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["settings"]["train.patience"]  # as if it had been written before the field came
+    torch.save(state, tmp_path / "checkpoint.pt")
+    _, history = trained(folder=tmp_path)
+    assert len(history) == 3
+    older = {field: about for field, about in config.FIELDS.items() if field != "patience"}
+    monkeypatch.setattr(config, "FIELDS", older)
+    assert study.run_name("99_try", "baseline", TINY, "sample", 0, train) == name
+
+
+def test_effects_are_paired_by_seed():
+    found = [{"variant": v, "seed": s, "x": x} for v, s, x in (
+        ("baseline", 0, 1.0), ("baseline", 1, 5.0), ("baseline", 2, 9.0), ("a", 2, 10.0), ("a", 0, 4.0), ("b", 7, 1.0)
+    )]  # fmt: skip
+    effect = study.effect(found, "a", lambda row: row["x"])
+    assert (effect["value"], effect["n"]) == (2.0, 2) and effect["low"] == pytest.approx(2 - 12.706)
+    with pytest.raises(ValueError, match="no seed has rows of both 'b' and 'baseline'"):
+        study.effect(found, "b", lambda row: row["x"])
 
 
 def test_the_seed_of_a_run_chooses_its_initial_weights():
