@@ -49,10 +49,14 @@ def chosen(train: data.Images) -> Iterator[torch.Tensor]:
         yield from order(len(train), BATCH, seed=0, epoch=epoch)[: len(train) // BATCH]
 
 
-def packed(train: data.Images, spec: Spec) -> Iterator[torch.Tensor]:
-    """Endless training batches of alexlib: crop, flip, float, minus the mean, colour noise where the spec has it."""
-    mean, axes = torch.tensor(train.mean), colour_axes(train, spec, "cpu")
-    for step, (pixels, _) in enumerate(Feed(train)(chosen(train))):
+def packed(train: data.Images, spec: Spec, ahead: bool = False) -> Iterator[torch.Tensor]:
+    """Endless training batches of alexlib: crop, flip, float, minus the mean, colour noise where the spec has it.
+
+    `ahead`: read by a thread, as a set is that does not fit into memory.
+    """
+    mean, axes, feed = torch.tensor(train.mean), colour_axes(train, spec, "cpu"), Feed(train)
+    feed.fits = feed.fits and not ahead
+    for step, (pixels, _) in enumerate(feed(chosen(train))):
         draws = generator(0, step, "augment")
         yield augment.training_input(pixels, mean, axes, SIZE, spec.augment, draws)
 
@@ -98,6 +102,7 @@ def main() -> None:
             head = f"ImageFolder + DataLoader, {workers} workers: {name}, flip, normalise"
             cases[head] = loader(folder, crop, workers), 2 * workers
     cases["alexlib, arithmetic on whole batches: crop, flip, minus mean"] = in_whole_batches(train, plain), 3
+    cases["alexlib, read ahead by a thread: crop, flip, minus mean"] = packed(train, plain, ahead=True), 3
     cases["alexlib: crop, flip, minus mean"] = packed(train, plain), 3
     cases["alexlib: crop, flip, minus mean, colour noise, / 1.1"] = packed(train, SOURCE2012), 3
     for name, part in parts(train).items():

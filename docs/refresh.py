@@ -66,8 +66,10 @@ def scales() -> str:
     """The scales, and what each one changes in a reading."""
     lines = []
     for scale in SCALES.values():
-        train = spec_at(SOURCE2012, scale).train
-        size = f"{train.epochs} epochs, batch {train.batch}, width {spec_at(SOURCE2012, scale).net.width:g}"
+        size = None
+        if scale.changes is not None:
+            spec = spec_at(SOURCE2012, scale)
+            size = f"{spec.train.epochs} epochs, batch {spec.train.batch}, width {spec.net.width:g}"
         lines.append((f"`{scale.name}`", scale.about, size))
     return markdown_table(("scale", "pictures; who runs it", "net and schedule"), lines)
 

@@ -39,6 +39,7 @@ seed: int = 0  # of the initial weights, the held-out split, the order and the a
 precision: str = "bf16"  # bf16 or fp32 matrices; weights and losses are always fp32
 devices: str = "auto"  # auto, cpu, cuda, cuda:1
 data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
+on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
 pictures: bool = True  # False leaves photographs out of the figures, for reports that are published
 
 # %%
@@ -80,13 +81,15 @@ pd.DataFrame(table, columns=["field", "paper", "source2012", "meaning"]).style.h
 # image; nothing is divided by a standard deviation.
 
 # %%
-training, test = sets.load(data or config.scale_of(scale).source, config.scale_of(scale).side)
+chosen_scale = config.scale_of(scale)
+training, test = sets.load(data or chosen_scale.source, chosen_scale.side, on_error=on_error)
 classes = training.classes
 readings = {name: r.replace(classes=len(classes)) for name, r in readings.items()}
 reading = readings[spec]
+left_out = len(training.skipped) + len(test.skipped)
 Markdown(
     f"**{len(training):,}** training and **{len(test):,}** test pictures,"
-    f" {len(classes)} classes: {training.origin}."
+    f" {len(classes)} classes: {training.origin}; {left_out} left out, not decodable."
 )
 
 # %%
