@@ -154,6 +154,36 @@ def effect(found: list[dict], variant: str, value: Callable[[dict], float], base
     return {"variant": variant, "value": mean, "low": low, "high": high, "n": len(seeds)}
 
 
+def test_error(row: dict) -> float:
+    """Top-1 error on the test pictures, ten views averaged, %."""
+    return 100 * row["metrics"]["ten"]["top1"]
+
+
+def overfitting(row: dict) -> float:
+    """Top-1 error on test pictures, centre view, minus that on the training pictures as they were shown, points."""
+    return 100 * (row["metrics"]["centre"]["top1"] - row["history"][-1]["train_top1"])
+
+
+# Notebook 01: what is measured, in which variant, and the claim of the register that it speaks of.
+AUGMENTATION = {
+    "no crops, flips: overfitting": ("no-crops-flips", overfitting, "crops-overfit"),
+    "no colour noise: test error": ("no-colour-noise", test_error, "colour-pca"),
+    "no crops, flips: test error": ("no-crops-flips", test_error, None),
+}
+
+
+def augmentation_effects(found: list[dict]) -> list[dict]:
+    """The effects of leaving augmentation out, without minus with, from the rows of one scale, with their verdicts."""
+    table, claims = [], {claim.id: claim for claim in CLAIMS}
+    for name, (variant, value, claim) in AUGMENTATION.items():
+        row = {"name": name, "paper": None, **effect(found, variant, value), "verdict": "no claim of the paper"}
+        if claim:
+            row["paper"] = claims[claim].paper
+            row["verdict"] = stats.verdict(row["low"], row["high"], row["paper"], found[0]["scale"])
+        table.append(row)
+    return table
+
+
 def _keep(file: Path, make) -> dict:
     """What `file` holds; made and written on the first call."""
     if not file.exists():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from alexlib import plots, rows
+from alexlib import plots, rows, study
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import PAPER, SCALES, SOURCE2012, spec_at
 from alexlib.nets import trace_text
@@ -93,6 +93,23 @@ def results() -> str:
     return markdown_table((*head, "precision", "training speed, time", "device"), lines)
 
 
+def augmentation() -> str:
+    """What leaving augmentation out does, from the runs of notebook 01 that are on record."""
+    lines, groups = [], {}
+    for row in (row for scale in SCALES if scale != "sample" for row in rows.read("01_augmentation", scale)):
+        config = row["config"]
+        same = json.dumps([row["scale"], config["net"], config["train"], row["data"]["train"]])
+        groups.setdefault(same, []).append(row)
+    for found in groups.values():
+        net, train = (found[0]["config"][part] for part in ("net", "train"))
+        where = f"{found[0]['scale']}, {train['epochs']} epochs, width {net['width']:g}"
+        for row in study.augmentation_effects(found):
+            span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
+            lines.append((where, row["name"], row["paper"], f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
+    head = ("scale", "left out: effect", "paper, points", "here, points", "95 % interval", "seeds", "verdict")
+    return markdown_table(head, lines)
+
+
 def layers() -> str:
     """The layer table of the paper's net, from the built net."""
     return f"```\n{trace_text(PAPER)}\n```"
@@ -122,6 +139,7 @@ def _benchmark(name: str, head: tuple, more) -> str:
 PARTS = {
     "scales": scales,
     "results": results,
+    "augmentation": augmentation,
     "layers": layers,
     "steps": steps,
     "data-path": data_path,

@@ -299,8 +299,7 @@ pd.DataFrame(
 ).T.fillna("as baseline")
 
 # %%
-from alexlib import plots, stats
-from alexlib.claims import CLAIMS
+from alexlib import plots
 
 few = training if share >= 1 else training.holdout(1 - share, seed=0)[0]
 found = study.grid("01_augmentation", specs, range(seeds), scale, few, test, device=device)
@@ -320,33 +319,13 @@ plots.variant_curves(found)
 
 
 # %%
-def overfitting(row):
-    return 100 * (row["metrics"]["centre"]["top1"] - row["history"][-1]["train_top1"])
-
-
-# %%
-def test_error(row):
-    return 100 * row["metrics"]["ten"]["top1"]
-
+Code(inspect.getsource(study.overfitting) + inspect.getsource(study.test_error), language="python")
 
 # %% [markdown]
 # Each effect is a difference to the baseline of the same seed:
 
 # %%
-asked = {
-    "no crops, flips: overfitting": ("no-crops-flips", overfitting, "crops-overfit"),
-    "no colour noise: test error": ("no-colour-noise", test_error, "colour-pca"),
-    "no crops, flips: test error": ("no-crops-flips", test_error, None),
-}
-effects = [
-    {"name": name, "claim": claim, **study.effect(found, variant, value)}
-    for name, (variant, value, claim) in asked.items()
-]
-
-# %%
-published = {claim.id: claim.paper for claim in CLAIMS}
-for row in effects:
-    row["paper"] = published.get(row["claim"])
+effects = study.augmentation_effects(found)
 plots.forest(effects, f"Without crops and flips the net overfits by {effects[0]['value']:+.1f} points")
 
 # %% [markdown]
@@ -356,16 +335,12 @@ plots.forest(effects, f"Without crops and flips the net overfits by {effects[0][
 # over seeds. Test errors are means over ten views. The 2012 logs hold no such pairs of runs.
 
 # %%
-for row in effects:
-    row["verdict"] = (
-        stats.verdict(row["low"], row["high"], row["paper"], scale) if row["claim"] else "no claim"
-    )
 columns = ["name", "paper", "value", "low", "high", "n", "verdict"]
 pd.DataFrame(effects)[columns].style.hide().format(precision=2, na_rep="-")
 
 # %%
 errors = pd.DataFrame(
-    [(r["variant"], r["seed"], test_error(r), 100 * r["history"][-1]["train_top1"]) for r in found],
+    [(r["variant"], r["seed"], study.test_error(r), 100 * r["history"][-1]["train_top1"]) for r in found],
     columns=["variant", "seed", "test error, %", "training error, %"],
 )
 errors.pivot(index="variant", columns="seed").style.format(precision=1)

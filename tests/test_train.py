@@ -323,6 +323,21 @@ def test_effects_are_paired_by_seed():
         study.effect(found, "b", lambda row: row["x"])
 
 
+def test_augmentation_effects_by_hand():
+    def row(variant, seed, train_error, centre, ten):
+        metrics = {"centre": {"top1": centre}, "ten": {"top1": ten}}
+        return {"variant": variant, "seed": seed, "scale": "imagenette", "metrics": metrics,
+                "history": [{"train_top1": 1.0}, {"train_top1": train_error}]}  # fmt: skip
+
+    found = [row("baseline", s, 0.30, 0.36, 0.35) for s in (0, 1)]
+    found += [row("no-crops-flips", s, 0.10 + 0.01 * s, 0.46, 0.45) for s in (0, 1)]
+    found += [row("no-colour-noise", s, 0.28, 0.34, 0.34) for s in (0, 1)]
+    overfit, colour, crops = study.augmentation_effects(found)
+    assert overfit["value"] == pytest.approx((36 + 35) / 2 - 6) and overfit["verdict"] == "reproduced"
+    assert colour["value"] == pytest.approx(-1.0) and (colour["paper"], colour["verdict"]) == (1.0, "not reproduced")
+    assert crops["value"] == pytest.approx(10.0) and crops["paper"] is None and crops["n"] == 2
+
+
 def test_the_seed_of_a_run_chooses_its_initial_weights():
     for seed in (3, 4):
         run = study.run(
