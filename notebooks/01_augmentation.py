@@ -219,9 +219,8 @@ import ipywidgets as widgets
 coefficient = dict(min=-0.4, max=0.4, step=0.05, value=0.0, continuous_update=False)
 sliders = {name: widgets.FloatSlider(**coefficient) for name in ("smallest", "second", "largest")}
 place = dict(min=0, max=side - size, value=(side - size) // 2, continuous_update=False)
-widgets.interactive(
-    redraw, top=widgets.IntSlider(**place), left=widgets.IntSlider(**place), mirrored=False, **sliders
-)
+sliders |= {name: widgets.IntSlider(**place) for name in ("top", "left")}
+moved = widgets.interact(redraw, mirrored=False, **sliders)
 
 # %%
 redraw(top=0, left=side - size, mirrored=True, smallest=0.1, second=-0.1, largest=0.2)
