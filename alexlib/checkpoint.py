@@ -28,13 +28,14 @@ def save(folder: Path, model, optimizer, settings: dict, history: list[dict], be
     write_whole(folder / "checkpoint.pt", lambda out: torch.save(state, out))
 
 
-def resume(folder: Path, model, optimizer, settings: dict) -> tuple[list[dict], dict]:
+def resume(folder: Path, model, optimizer, spec: Spec, seed: int, train: Images) -> tuple[list[dict], dict]:
     """Load the checkpoint of a folder into model and optimizer; returns its `history` and `begun`, empty if none."""
     file = folder / "checkpoint.pt"
     if not file.exists():
         return [], {}
     state = torch.load(file, map_location="cpu", weights_only=True)
-    there = _settings(Spec("")) | state["settings"]  # fields that were added since have their defaults
+    settings = identity(spec, seed, train)
+    there = _settings(spec.plain) | state["settings"]  # fields that were added since have their defaults
     if differ := [key for key in there.keys() | settings.keys() if there.get(key) != settings.get(key)]:
         listing = ", ".join(f"{key} ({there.get(key)} there, {settings.get(key)} here)" for key in sorted(differ))
         raise ValueError(f"{folder} holds another run: {listing}; give this run another name or delete the folder")

@@ -7,131 +7,115 @@ definition and parameter files of run 145, the net behind the paper's numbers (l
 
 import dataclasses
 import difflib
-import math
 from dataclasses import dataclass, field
 
+from alexlib.settings import check, setting
+
 ACTIVATIONS = ("relu", "tanh", "scaled_tanh", "leaky_relu", "gelu", "linear")
-
-
-def _setting(default, doc: str, *, one_of=None, low=-math.inf, high=math.inf, length=None, each=None):
-    """A dataclass field with its meaning and its valid values; `each` = values a tuple's items may take."""
-    meta = {"doc": doc, "one_of": one_of, "low": low, "high": high, "length": length, "each": each}
-    return field(default=default, metadata=meta)
-
-
-def _expected(f: dataclasses.Field) -> str:
-    m = f.metadata
-    if m["one_of"]:
-        return "one of " + ", ".join(map(repr, m["one_of"]))
-    if isinstance(f.default, tuple):
-        size = f"{m['length']} values" if m["length"] else "a tuple"
-        return size + (f" out of {', '.join(map(str, m['each']))}" if m["each"] else "")
-    return f"{f.type.__name__} from {m['low']:g} to {m['high']:g}"
-
-
-def _check(settings) -> None:
-    """Reject any value that its field does not allow; ints become floats where floats are meant."""
-    for f in dataclasses.fields(settings):
-        value, m = getattr(settings, f.name), f.metadata
-        if f.type is float and type(value) is int:
-            value = float(value)
-        if isinstance(f.default, tuple) and isinstance(value, list):
-            value = tuple(value)
-        object.__setattr__(settings, f.name, value)
-        good = type(value) is f.type
-        if good and m["one_of"]:
-            good = value in m["one_of"]
-        elif good and isinstance(value, tuple):
-            good = (m["length"] in (None, len(value))) and (not m["each"] or set(value) <= set(m["each"]))
-        elif good and f.type in (int, float):
-            good = m["low"] <= value <= m["high"]
-        if not good:
-            raise ValueError(f"{type(settings).__name__}.{f.name} = {value!r}: expected {_expected(f)} ({m['doc']})")
 
 
 @dataclass(frozen=True)
 class Net:
     """The architecture (sections 3 and 4.2). Layers are numbered 1 to 8 as in the paper's Figure 2."""
 
-    input: int = _setting(224, "side of the square crop that the net sees, pixels", low=32, high=1024)
-    classes: int = _setting(1000, "number of classes", low=2, high=100_000)
-    width: float = _setting(1.0, "fraction of the kernels and hidden units of every layer", low=1 / 32, high=4)
-    kernels: tuple = _setting((96, 256, 384, 384, 256), "kernels of conv1..conv5, both towers together", length=5)
-    units: tuple = _setting((4096, 4096), "units of fc6 and fc7, both towers together", length=2)
-    towers: int = _setting(2, "towers; conv2, conv4 and conv5 read their own tower only", one_of=(1, 2))
-    cross_talk: bool = _setting(True, "conv3, fc6 and fc7 read both towers", one_of=(True, False))
-    omit: tuple = _setting((), "hidden layers left out", each=(3, 4, 5, 6, 7))
-    activation: str = _setting("relu", "non-linearity of the hidden layers", one_of=ACTIVATIONS)
-    overlapping: bool = _setting(True, "3x3 pools with stride 2, else 2x2 with stride 2", one_of=(True, False))
-    lrn: tuple = _setting((1, 2), "conv layers followed by response normalisation", each=(1, 2, 3, 4, 5))
-    lrn_before_relu: tuple = _setting((), "those whose LRN acts on the linear output", each=(1, 2, 3, 4, 5))
-    lrn_n: int = _setting(5, "LRN: adjacent maps in the sum", low=1, high=255)
-    lrn_k: float = _setting(2.0, "LRN: constant", low=1e-6, high=100)
-    lrn_alpha: float = _setting(1e-4, "LRN: factor of the SUM of squares", low=0, high=10)
-    lrn_beta: float = _setting(0.75, "LRN: exponent", low=0, high=10)
-    spatial_norm: tuple = _setting((), "conv layers with a second norm, over 5x5 positions", each=(1, 2, 3, 4, 5))
-    spatial_alpha: float = _setting(1e-3 / 25, "spatial norm: factor of the SUM of squares (k = 1)", low=0, high=10)
-    dropout: float = _setting(0.5, "probability that a unit of fc6, fc7 is dropped", low=0, high=0.99)
-    init_std: tuple = _setting((0.01,) * 8, "standard deviation of the initial weights, layer by layer", length=8)
-    init_bias: tuple = _setting((0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0), "initial biases, layer by layer", length=8)
+    input: int = setting(224, "side of the square crop that the net sees, pixels", low=32, high=1024)
+    classes: int = setting(1000, "number of classes", low=2, high=100_000)
+    width: float = setting(1.0, "fraction of the kernels and hidden units of every layer", low=1 / 32, high=4)
+    kernels: tuple = setting((96, 256, 384, 384, 256), "kernels of conv1..conv5, both towers together", length=5)
+    units: tuple = setting((4096, 4096), "units of fc6 and fc7, both towers together", length=2)
+    towers: int = setting(2, "towers; conv2, conv4 and conv5 read their own tower only", one_of=(1, 2))
+    cross_talk: bool = setting(True, "conv3, fc6 and fc7 read both towers", one_of=(True, False))
+    omit: tuple = setting((), "hidden layers left out", each=(3, 4, 5, 6, 7))
+    activation: str = setting("relu", "non-linearity of the hidden layers", one_of=ACTIVATIONS)
+    overlapping: bool = setting(True, "3x3 pools with stride 2, else 2x2 with stride 2", one_of=(True, False))
+    lrn: tuple = setting((1, 2), "conv layers followed by response normalisation", each=(1, 2, 3, 4, 5))
+    lrn_before_relu: tuple = setting((), "those whose LRN acts on the linear output", each=(1, 2, 3, 4, 5))
+    lrn_n: int = setting(5, "LRN: adjacent maps in the sum", low=1, high=255)
+    lrn_k: float = setting(2.0, "LRN: constant", low=1e-6, high=100)
+    lrn_alpha: float = setting(1e-4, "LRN: factor of the SUM of squares", low=0, high=10)
+    lrn_beta: float = setting(0.75, "LRN: exponent", low=0, high=10)
+    spatial_norm: tuple = setting((), "conv layers with a second norm, over 5x5 positions", each=(1, 2, 3, 4, 5))
+    spatial_alpha: float = setting(1e-3 / 25, "spatial norm: factor of the SUM of squares (k = 1)", low=0, high=10)
+    dropout: float = setting(0.5, "probability that a unit of fc6, fc7 is dropped", low=0, high=0.99)
+    init_std: tuple = setting((0.01,) * 8, "standard deviation of the initial weights, layer by layer", length=8)
+    init_bias: tuple = setting((0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0), "initial biases, layer by layer", length=8)
 
     def __post_init__(self):
-        _check(self)
+        check(self)
+
+
+@dataclass(frozen=True)
+class Cifar:
+    """A net for CIFAR-10 out of the 2012 code's examples; `nets.STACKS` says which layers a stack has."""
+
+    stack: str = setting(
+        "four-layer",
+        "layers: conv-conv-conv-fc (layers-19pct.cfg), conv-conv-local-local-fc (layers-conv-local-13pct.cfg), or"
+        " conv-conv-conv-fc-fc (layers-80sec.cfg)",
+        one_of=("four-layer", "local", "80-seconds"),
+    )
+    input: int = setting(32, "side of the square crop that the net sees, pixels", low=8, high=256)
+    classes: int = setting(10, "number of classes", low=2, high=100_000)
+    width: float = setting(1.0, "fraction of the kernels and hidden units of every layer", low=1 / 32, high=4)
+    activation: str = setting("relu", "non-linearity of the hidden layers", one_of=ACTIVATIONS)
+
+    def __post_init__(self):
+        check(self)
 
 
 @dataclass(frozen=True)
 class Augment:
     """What happens to a training picture (section 4.1); test pictures are cropped and have the mean subtracted only."""
 
-    crop: str = _setting("random", "random crop, or always the centre", one_of=("random", "centre"))
-    flip: bool = _setting(True, "mirror half of the pictures", one_of=(True, False))
-    chunk: int = _setting(1, "pictures that share one crop position and flip", low=1, high=100_000)
-    colour: str = _setting(
+    crop: str = setting("random", "random crop, or always the centre", one_of=("random", "centre"))
+    flip: bool = setting(True, "mirror half of the pictures", one_of=(True, False))
+    chunk: int = setting(1, "pictures that share one crop position and flip", low=1, high=100_000)
+    colour: str = setting(
         "eigenvalue",
         "colour noise along the principal components times eigenvalue (pixels in 0..1) or its root, or none",
         one_of=("eigenvalue", "root", "none"),
     )
-    colour_std: float = _setting(0.1, "standard deviation of the colour coefficients", low=0, high=10)
-    colour_end: float = _setting(1.0, "share of the run after which colour noise ends", low=0, high=1)
-    divide: float = _setting(1.0, "the input is divided by this while colour noise is on", low=0.1, high=1000)
+    colour_std: float = setting(0.1, "standard deviation of the colour coefficients", low=0, high=10)
+    colour_end: float = setting(1.0, "share of the run after which colour noise ends", low=0, high=1)
+    divide: float = setting(1.0, "the input is divided by this while colour noise is on", low=0.1, high=1000)
 
     def __post_init__(self):
-        _check(self)
+        check(self)
 
 
 @dataclass(frozen=True)
 class Train:
     """How the net is trained (section 5). Learning rates act on the mean gradient of a batch, pixels in 0..255."""
 
-    epochs: int = _setting(90, "passes through the training pictures", low=0, high=100_000)
-    batch: int = _setting(128, "pictures in a minibatch", low=1, high=1_000_000)
-    lr: float = _setting(0.01, "learning rate of the weights at the start", low=0, high=100)
-    momentum: float = _setting(0.9, "momentum", low=0, high=0.9999)
-    decay: float = _setting(0.0005, "weight decay", low=0, high=1)
-    bias_lr_factor: float = _setting(1.0, "learning rate of the biases over that of the weights", low=0, high=100)
-    bias_decay: bool = _setting(True, "weight decay acts on biases too", one_of=(True, False))
-    schedule: str = _setting(
+    epochs: int = setting(90, "passes through the training pictures", low=0, high=100_000)
+    batch: int = setting(128, "pictures in a minibatch", low=1, high=1_000_000)
+    lr: float = setting(0.01, "learning rate of the weights at the start", low=0, high=100)
+    momentum: float = setting(0.9, "momentum", low=0, high=0.9999)
+    decay: float = setting(0.0005, "weight decay", low=0, high=1)
+    bias_lr_factor: float = setting(1.0, "learning rate of the biases over that of the weights", low=0, high=100)
+    bias_decay: bool = setting(True, "weight decay acts on biases too", one_of=(True, False))
+    schedule: str = setting(
         "plateau",
         "plateau: / 10 when the validation error stops improving, three times; four-step: equal quarters at factors"
         " 250^(-i/3), biases two halves at 1 and 1/10; hand-2012: the drops of run 145 as shares of the run; constant",
         one_of=("plateau", "four-step", "hand-2012", "constant"),
     )
-    patience: float = _setting(
+    patience: float = setting(
         0.055,
         "plateau: share of the run (2 epochs at least) without a better validation error before a drop",
         low=0,
         high=1,
     )
-    conv1_freeze: float = _setting(1.0, "share of the run after which conv1 is no longer trained", low=0, high=1)
-    validation: float = _setting(0.05, "share of the training pictures held out for validation", low=0, high=0.5)
-    precision: str = _setting("bf16", "bf16: matrices in bfloat16, weights and losses fp32", one_of=("bf16", "fp32"))
+    conv1_freeze: float = setting(1.0, "share of the run after which conv1 is no longer trained", low=0, high=1)
+    target: float = setting(0.0, "training error (0..1) of an epoch at which the run ends; 0: none", low=0, high=1)
+    validation: float = setting(0.05, "share of the training pictures held out for validation", low=0, high=0.5)
+    precision: str = setting("bf16", "bf16: matrices in bfloat16, weights and losses fp32", one_of=("bf16", "fp32"))
 
     def __post_init__(self):
-        _check(self)
+        check(self)
 
 
-PARTS = {"net": Net, "augment": Augment, "train": Train}
-FIELDS = {f.name: (part, f) for part, cls in PARTS.items() for f in dataclasses.fields(cls)}
+PARTS = ("net", "augment", "train")
 
 
 @dataclass(frozen=True)
@@ -139,9 +123,14 @@ class Spec:
     """One complete reading: a name and its three parts."""
 
     name: str
-    net: Net = Net()
+    net: Net | Cifar = Net()
     augment: Augment = Augment()
     train: Train = Train()
+
+    @property
+    def fields(self) -> dict[str, tuple[str, dataclasses.Field]]:
+        """Part and field of every setting, by name."""
+        return {f.name: (part, f) for part in PARTS for f in dataclasses.fields(getattr(self, part))}
 
     def replace(self, name: str | None = None, **fields) -> "Spec":
         """This spec with some fields changed, whichever part they belong to.
@@ -149,13 +138,14 @@ class Spec:
         Raises:
             ValueError: a field that does not exist (the valid ones are listed) or a value that it does not allow.
         """
+        known = self.fields
         for key in fields:
-            if key not in FIELDS:
-                close = difflib.get_close_matches(key, FIELDS, 1)
+            if key not in known:
+                close = difflib.get_close_matches(key, known, 1)
                 hint = f"did you mean {close[0]!r}? " if close else ""
-                raise ValueError(f"unknown field {key!r}: {hint}valid fields: {', '.join(FIELDS)}")
+                raise ValueError(f"unknown field {key!r}: {hint}valid fields: {', '.join(known)}")
         parts = {
-            part: dataclasses.replace(getattr(self, part), **{k: v for k, v in fields.items() if FIELDS[k][0] == part})
+            part: dataclasses.replace(getattr(self, part), **{k: v for k, v in fields.items() if known[k][0] == part})
             for part in PARTS
         }
         return Spec(name or self.name, **parts)
@@ -164,13 +154,18 @@ class Spec:
         """The settings as a table: one dict (part, field, value, meaning) for each field."""
         return [
             {"part": part, "field": key, "value": getattr(getattr(self, part), key), "meaning": f.metadata["doc"]}
-            for key, (part, f) in FIELDS.items()
+            for key, (part, f) in self.fields.items()
         ]
 
     def changes(self, other: "Spec") -> dict[str, tuple]:
-        """The fields in which two specs differ: {field: (value here, value in `other`)}."""
+        """The fields in which two specs of one kind of net differ: {field: (value here, value in `other`)}."""
         mine, theirs = ({r["field"]: r["value"] for r in s.rows()} for s in (self, other))
-        return {key: (mine[key], theirs[key]) for key in FIELDS if mine[key] != theirs[key]}
+        return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]}
+
+    @property
+    def plain(self) -> "Spec":
+        """The spec of this kind of net with every field at its default."""
+        return Spec("", type(self.net)())
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -196,6 +191,18 @@ SOURCE2012 = PAPER.replace(
 
 SPECS = {spec.name: spec for spec in (PAPER, SOURCE2012)}
 
+# Figure 1: "a four-layer convolutional network", no regularisation of any kind, until 25 % training error. Rates and
+# momentum are those of the 2012 examples for CIFAR-10; which net it was, and its rates, nobody has said.
+FIGURE1 = Spec(
+    "figure1",
+    Cifar(),
+    Augment(crop="centre", flip=False, colour="none"),
+    Train(
+        epochs=60, lr=0.001, decay=0.0, bias_lr_factor=2.0, bias_decay=False, schedule="constant", target=0.25,
+        validation=0.0,
+    ),
+)  # fmt: skip
+
 # The paper's one-GPU net (footnote of section 3.2; layers-145-half.cfg): half the kernels but those of conv5.
 ONE_GPU = {"towers": 1, "kernels": (48, 128, 192, 192, 256)}
 
@@ -209,6 +216,11 @@ class Scale:
     side: int  # side of the packed pictures, pixels
     about: str
     changes: dict | None = field(default_factory=dict)  # None: AlexNet does not fit these pictures
+    small: dict | None = None  # the fields it changes in a spec of a CIFAR net; None: not for such nets
+
+    def side_for(self, spec: Spec) -> int:
+        """Side of the packed pictures for a net: CIFAR nets see the pictures at 32 pixels."""
+        return 32 if isinstance(spec.net, Cifar) else self.side
 
 
 SCALES = {
@@ -217,8 +229,9 @@ SCALES = {
         Scale(
             "sample", "sample", 256, "generated pictures, made in seconds; a laptop without GPU, minutes",
             {"classes": 10, "width": 0.25, "epochs": 16, "batch": 32, "lr": 0.005, "validation": 0.1},
+            {"width": 0.5, "epochs": 12, "batch": 32},
         ),
-        Scale("cifar10", "cifar10", 32, "60,000 small pictures; so far notebook 00 alone", None),
+        Scale("cifar10", "cifar10", 32, "60,000 small pictures; laptop, 1 GPU", None, {}),
         Scale(
             "imagenette", "imagenette", 256, "10 classes of ImageNet photographs; CPU overnight, GPU minutes",
             {"classes": 10, "epochs": 90},
@@ -236,19 +249,21 @@ def spec_at(spec: str | Spec, scale: str | Scale, **fields) -> Spec:
             valid ones.
     """
     scale = scale_of(scale)
-    if scale.changes is None:
-        fit = ", ".join(s.name for s in SCALES.values() if s.changes is not None)
-        raise ValueError(
-            f"AlexNet does not fit the {scale.side}-pixel pictures of scale {scale.name!r}; it fits: {fit}"
-        )
     spec = spec if isinstance(spec, Spec) else _lookup(SPECS, spec, "spec")
+    kind = "small" if isinstance(spec.net, Cifar) else "changes"
+    if getattr(scale, kind) is None:
+        fit = ", ".join(s.name for s in SCALES.values() if getattr(s, kind) is not None)
+        what = "CIFAR nets do" if kind == "small" else "AlexNet does"
+        raise ValueError(f"{what} not fit the {scale.side}-pixel pictures of scale {scale.name!r}; they fit: {fit}")
     given = {key: value for key, value in fields.items() if value is not None}
-    return spec.replace(**(scale.changes | given))
+    return spec.replace(**(getattr(scale, kind) | given))
 
 
 def spec_from(settings: dict) -> Spec:
     """The spec that a row keeps as its `config`; fields that were added since have their defaults."""
-    return Spec(settings["name"], **{part: cls(**settings[part]) for part, cls in PARTS.items()})
+    net = Cifar if "stack" in settings["net"] else Net
+    parts = {part: cls(**settings[part]) for part, cls in zip(PARTS, (net, Augment, Train), strict=True)}
+    return Spec(settings["name"], **parts)
 
 
 def scale_of(scale: str | Scale) -> Scale:

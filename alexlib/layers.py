@@ -167,6 +167,28 @@ class TowerLinear(nn.Module):
         return f"{towers} x ({inputs} to {outputs})"
 
 
+class LocallyConnected(nn.Module):
+    """A convolution whose weights are not shared: each position has kernels and biases of its own (type=local, 2012).
+
+    Shapes: (N, maps, side, side) to (N, out, side, side), windows size x size, zeros beyond the edge.
+    """
+
+    def __init__(self, maps: int, out: int, side: int, size: int = 3):
+        super().__init__()
+        self.side, self.size = side, size
+        self.weight = nn.Parameter(torch.empty(side**2, maps * size**2, out))
+        self.bias = nn.Parameter(torch.empty(side**2, out))
+
+    def forward(self, x):
+        windows = F.unfold(x, self.size, padding=self.size // 2)  # (N, maps x size x size, positions)
+        y = windows.permute(2, 0, 1) @ self.weight + self.bias[:, None]  # (positions, N, out)
+        return y.permute(1, 2, 0).unflatten(2, (self.side, self.side))
+
+    def extra_repr(self):
+        positions, inputs, out = self.weight.shape
+        return f"{positions} x ({inputs} to {out})"
+
+
 class ScaledTanh(nn.Module):
     """1.7159 tanh(2x / 3), LeCun's scaling, with which f(1) = 1 and f(-1) = -1."""
 

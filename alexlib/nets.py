@@ -1,10 +1,33 @@
-"""The net of the paper (section 3.5, Figure 2) and what each of its layers costs."""
+"""The net of the paper (section 3.5, Figure 2), the nets for CIFAR-10 of 2012, and what each of their layers costs."""
 
 import torch
 from torch import nn
 
-from alexlib.config import Net, Spec
-from alexlib.layers import ACTIVATION_LAYERS, Dropout, LocalResponseNorm, SpatialResponseNorm, TowerLinear
+from alexlib.config import Cifar, Net, Spec
+from alexlib.layers import (
+    ACTIVATION_LAYERS,
+    Dropout,
+    LocallyConnected,
+    LocalResponseNorm,
+    SpatialResponseNorm,
+    TowerLinear,
+)
+
+# Layers of the CIFAR nets: kind, kernels or units (None: the classes), initial standard deviation, pool after it.
+# From cuda-convnet's example-layers: layers-19pct.cfg, layers-conv-local-13pct.cfg, layers-80sec.cfg.
+STACKS = {
+    "four-layer": (
+        ("conv", 32, 1e-4, "max"), ("conv", 32, 0.01, "avg"), ("conv", 64, 0.01, "avg"), ("fc", None, 0.01, ""),
+    ),
+    "local": (
+        ("conv", 64, 1e-4, "max"), ("conv", 64, 0.01, "max"), ("local", 32, 0.04, ""), ("local", 32, 0.04, ""),
+        ("fc", None, 0.01, ""),
+    ),
+    "80-seconds": (
+        ("conv", 32, 1e-4, "max"), ("conv", 32, 0.01, "avg"), ("conv", 64, 0.01, "avg"), ("fc", 64, 0.1, ""),
+        ("fc", None, 0.1, ""),
+    ),
+}  # fmt: skip
 
 
 class AlexNet(nn.Sequential):
@@ -89,19 +112,61 @@ class AlexNet(nn.Sequential):
                 nn.init.constant_(layer.bias, self.net.init_bias[i - 1])
 
 
+class CifarNet(nn.Sequential):
+    """A net for CIFAR-10 of the 2012 examples: 5x5 convolutions, overlapping pools, a classifier.
+
+    Pools are 3x3 with stride 2, rounded up: 32 > 16 > 8 > 4. An average is over what of its window lies in the map.
+    The 2012 files apply the ReLU of layer 1 after its max-pool, which is the same for any rising function.
+
+    Args:
+        net: the settings; a whole `Spec` serves too (its `net` is taken).
+
+    Shapes: (N, 3, input, input) to (N, classes).
+    """
+
+    def __init__(self, net: Cifar | Spec):
+        super().__init__()
+        self.net = net = net.net if isinstance(net, Spec) else net
+        maps, side, layers = 3, net.input, STACKS[net.stack]
+        for i, (kind, out, std, pool) in enumerate(layers, 1):
+            out = net.classes if out is None else max(1, round(out * net.width))
+            if kind == "fc" and side:
+                self.flatten, maps, side = nn.Flatten(), maps * side**2, 0
+            if kind == "conv":
+                layer = nn.Conv2d(maps, out, 5, padding=2)
+            else:
+                layer = LocallyConnected(maps, out, side) if kind == "local" else nn.Linear(maps, out)
+            nn.init.normal_(layer.weight, 0.0, std / (1.0 if i == 1 else net.width**0.5))
+            nn.init.zeros_(layer.bias)
+            self.add_module(f"{kind}{i}", layer)
+            if i < len(layers):
+                self.add_module(f"{net.activation}{i}", ACTIVATION_LAYERS[net.activation]())
+            if pool:
+                kernel = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[pool](3, 2, ceil_mode=True)
+                self.add_module(f"pool{i}", kernel)
+                side = -(-(side - 3) // 2) + 1
+            maps = out
+
+
+def build(net: Net | Cifar | Spec) -> AlexNet | CifarNet:
+    """The net of some settings, with its initial weights."""
+    net = net.net if isinstance(net, Spec) else net
+    return CifarNet(net) if isinstance(net, Cifar) else AlexNet(net)
+
+
 def wide(count: int, net: Net) -> int:
     """A layer's kernels or units at the net's width, a multiple of its towers."""
     return max(1, round(count * net.width / net.towers)) * net.towers
 
 
-def trace(net: Net | Spec) -> list[dict]:
+def trace(net: Net | Cifar | Spec) -> list[dict]:
     """Shape and cost of every stage for one picture, read off the built net without computing it.
 
     Returns one dict a stage: stage, output (C, H, W) or (units,), neurons, parameters, macs (multiply-adds); neurons,
     parameters and macs are 0 for stages without weights.
     """
     with torch.device("meta"):
-        model = AlexNet(net)
+        model = build(net)
         x = torch.empty(1, 3, model.net.input, model.net.input)
     rows = []
     for name, stage in model.named_children():
@@ -113,13 +178,13 @@ def trace(net: Net | Spec) -> list[dict]:
                 "output": tuple(x.shape[1:]),
                 "neurons": x.numel() if weights else 0,
                 "parameters": sum(p.numel() for p in stage.parameters()),
-                "macs": weights * x[0, 0].numel(),
+                "macs": weights * (1 if isinstance(stage, LocallyConnected) else x[0, 0].numel()),
             }
         )
     return rows
 
 
-def trace_text(net: Net | Spec) -> str:
+def trace_text(net: Net | Cifar | Spec) -> str:
     """The trace as a printable table with totals."""
     rows = trace(net)
     totals = {key: sum(row[key] for row in rows) for key in ("neurons", "parameters", "macs")}

@@ -72,7 +72,9 @@ def drops(history: list[dict], t: Train) -> int:
 
 
 def finished(t: Train, history: list[dict]) -> bool:
-    """Whether the run ends before its last epoch: the plateau after the third drop."""
+    """Whether the run ends before its last epoch: at its target, or on the plateau after the third drop."""
+    if t.target and history and history[-1]["train_top1"] <= t.target:
+        return True
     return t.schedule == "plateau" and drops(history, t) > 3
 
 

@@ -14,7 +14,7 @@ from alexlib import rows, stats
 from alexlib.claims import CLAIMS
 from alexlib.config import Spec, spec_from
 from alexlib.data import Images
-from alexlib.nets import AlexNet
+from alexlib.nets import AlexNet, CifarNet, build
 from alexlib.paths import runs_root, write_whole
 from alexlib.train import fit, predict, ranks, score
 
@@ -26,7 +26,7 @@ class Run:
     """A finished run: its row, its model, and the test probabilities (N, classes) in each of the views."""
 
     row: dict
-    model: AlexNet
+    model: AlexNet | CifarNet
     probabilities: dict[str, np.ndarray]
     folder: Path
     labels: np.ndarray  # of the test pictures (N,)
@@ -53,7 +53,7 @@ def pick_seed(seed: int) -> int:
 
 def run_name(study: str, variant: str, spec: Spec, scale: str, seed: int, train: Images) -> str:
     """A name in which runs with different settings or pictures differ."""
-    changes = {field: value for field, (value, _) in spec.changes(Spec("")).items()}  # a new field renames no old run
+    changes = {field: value for field, (value, _) in spec.changes(spec.plain).items()}  # a new field renames no old run
     settings = json.dumps([changes, train.fingerprint], sort_keys=True)
     return f"{study}-{scale}-{variant}-seed{seed}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -81,7 +81,7 @@ def run(
     folder = runs_root() / (name or run_name(study, variant, spec, scale, pick_seed(seed), train))
     provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device))
     torch.manual_seed(seed)
-    model = AlexNet(spec)
+    model = build(spec)
     fitted, val = train.holdout(spec.train.validation, seed) if spec.train.validation else (train, train.subset([]))
     history = fit(model, fitted, val, spec, seed=seed, device=device, folder=folder)
     trained_now = not (folder / "row.json").exists()

@@ -60,7 +60,7 @@ def fit(
     feed, held_out = Feed(train, device), Feed(val, device)
     history, begun, watch = [], {}, Watch(spec.net.classes)
     if folder:
-        history, begun = resume(folder, model, optimizer, identity(spec, seed, train))
+        history, begun = resume(folder, model, optimizer, spec, seed, train)
     progress, saved = Progress(), time.monotonic()
     while len(history) < min(t.epochs, finish or t.epochs) and not finished(t, history):
         epoch, started = len(history), time.perf_counter() - begun.get("seconds", 0.0)

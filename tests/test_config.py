@@ -6,12 +6,13 @@ import json
 import pytest
 
 from alexlib import config
-from alexlib.config import PAPER, SOURCE2012, spec_at
+from alexlib.config import FIGURE1, PAPER, SOURCE2012, spec_at
 
 
 def test_field_names_are_unique_across_the_parts():
-    names = [f.name for part in config.PARTS.values() for f in dataclasses.fields(part)]
-    assert len(names) == len(set(names)) == len(config.FIELDS)
+    for spec in (PAPER, FIGURE1):
+        names = [f.name for part in config.PARTS for f in dataclasses.fields(getattr(spec, part))]
+        assert len(names) == len(set(names)) == len(spec.fields)
 
 
 def test_paper_is_the_text():
@@ -67,8 +68,10 @@ def test_unknown_spec_and_scale_list_the_valid_ones():
 
 
 def test_a_scale_without_alexnet_says_which_ones_have_it():
-    with pytest.raises(ValueError, match="does not fit the 32-pixel pictures of scale 'cifar10'; it fits: sample, im"):
+    with pytest.raises(ValueError, match="AlexNet does not fit the 32-pixel pictures of scale 'cifar10'; they fit: sa"):
         spec_at("paper", "cifar10")
+    with pytest.raises(ValueError, match="CIFAR nets do not fit .*'imagenette'; they fit: sample, cifar10$"):
+        spec_at(FIGURE1, "imagenette")
 
 
 def test_a_spec_survives_its_row():
@@ -76,6 +79,8 @@ def test_a_spec_survives_its_row():
     settings = json.loads(json.dumps(spec.as_dict()))
     assert config.spec_from(settings) == spec
     del settings["net"]["lrn_k"], settings["train"]["patience"]
+    small = spec_at(FIGURE1, "sample", stack="local", target=0.5)
+    assert config.spec_from(json.loads(json.dumps(small.as_dict()))) == small
     assert config.spec_from(settings) == spec, "a field that an old row does not know has its default"
 
 
@@ -87,5 +92,5 @@ def test_scale_changes_come_before_the_callers():
 
 def test_rows_name_every_field_with_its_meaning():
     rows = SOURCE2012.rows()
-    assert [r["field"] for r in rows] == list(config.FIELDS)
+    assert [r["field"] for r in rows] == list(SOURCE2012.fields)
     assert all(len(r["meaning"]) > 7 for r in rows)

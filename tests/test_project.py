@@ -17,7 +17,7 @@ import alexlib
 from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
-    *("paths", "progress", "stats", "paper", "claims", "config", "layers", "nets", "diagnostics"),
+    *("paths", "progress", "stats", "paper", "claims", "settings", "config", "layers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "watch", "checkpoint", "rows", "train", "towers", "study"),
     *("plots", "gallery", "report", "__main__"),

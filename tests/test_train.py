@@ -308,8 +308,8 @@ def test_a_field_that_is_new_renames_no_run_and_no_checkpoint(tmp_path, monkeypa
     torch.save(state, tmp_path / "checkpoint.pt")
     _, history = trained(folder=tmp_path)
     assert len(history) == 3
-    older = {field: about for field, about in config.FIELDS.items() if field != "patience"}
-    monkeypatch.setattr(config, "FIELDS", older)
+    older = {field: about for field, about in TINY.fields.items() if field != "patience"}
+    monkeypatch.setattr(config.Spec, "fields", older)
     assert study.run_name("99_try", "baseline", TINY, "sample", 0, train) == name
 
 
