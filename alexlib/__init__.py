@@ -24,7 +24,8 @@
     checkpoint  what a run needs to go on where it stopped
     rows      one measurement = one line of JSON
     train     `fit` and `evaluate`: one visible loop
-    study     one run from a seed to a row, and what it says of the claims
+    workers   jobs in processes of their own, several at a time
+    study     runs from seeds to rows, one or a grid of them, and what they say of the claims
     plots     figures from rows
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
     report    notebooks to reports (papermill) and web pages (nbconvert)

@@ -7,7 +7,7 @@ rest, held_out = train.holdout(0.1, seed=0)    # tune on a part of train, report
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -45,6 +45,7 @@ class Images:
     fingerprint: str  # hash of the pixels and labels (of a subset: of the whole set's hash and the indices)
     origin: str = ""  # where the pictures came from, in words
     skipped: tuple[tuple[str, str], ...] = ()  # files that were left out of the split, and why
+    pack: tuple[Path, str] | None = None  # where the pixels are: folder of the pack, and split in it
 
     def __post_init__(self):
         form, labels = self.pixels[:0], self.labels
@@ -58,6 +59,13 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __reduce__(self):
+        """Other processes open the pack again: no pixels are sent to them."""
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.pack:
+            state["pixels"] = self.pixels.rows if isinstance(self.pixels, Rows) else None
+        return _restored, (state,)
 
     @property
     def side(self) -> int:
@@ -101,6 +109,14 @@ class Images:
         return rows.astype(np.int64)
 
 
+def _restored(state: dict) -> Images:
+    if state["pack"]:
+        folder, split = state["pack"]
+        whole, rows = unpacked(folder)[split].pixels, state["pixels"]
+        state = state | {"pixels": whole if rows is None else Rows(whole, rows)}
+    return Images(**state)
+
+
 def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[Images, Images]:
     """Training and test pictures of a set as squares: short side to `side` pixels, then the centre crop.
 
@@ -134,7 +150,7 @@ def unpacked(folder: Path) -> dict[str, Images]:
             pixels = np.asarray(np.memmap(folder / f"{split}.u8", np.uint8, "r", shape=tuple(shape)))
             labels = np.load(folder / f"{split}.labels.npy")
             skipped = tuple((file, reason) for file, reason in meta.get("skipped", {}).get(split, ()))
-            about = meta["name"], split, meta["sha256"][split][:16], meta["origin"], skipped
+            about = meta["name"], split, meta["sha256"][split][:16], meta["origin"], skipped, (folder, split)
             sets[split] = Images(pixels, labels, tuple(meta["classes"]), *statistics, *about)
         return sets
     except (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile) as error:

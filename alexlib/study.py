@@ -1,8 +1,8 @@
 """A run from a seed to a row: build, train, test, keep what is needed to look at it again."""
 
 import hashlib
-import itertools
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from alexlib.data import Images
 from alexlib.nets import AlexNet, CifarNet, build
 from alexlib.paths import runs_root, write_whole
 from alexlib.train import fit, predict, ranks, score
+from alexlib.workers import each, room
 
 VIEWS = ("centre", "ten")
 
@@ -86,7 +87,8 @@ def run(
     history = fit(model, fitted, val, spec, seed=seed, device=device, folder=folder)
     trained_now = not (folder / "row.json").exists()
     if trained_now:
-        probabilities = {views: predict(model, test, spec, views=views, device=device) for views in VIEWS}
+        views_used = VIEWS if test.side > spec.net.input else VIEWS[:1]  # uncropped, all views but the flip are one
+        probabilities = {views: predict(model, test, spec, views=views, device=device) for views in views_used}
         write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
         row = {
             "study": study,
@@ -114,7 +116,7 @@ def run(
     if row not in rows.read(study, scale):
         rows.append(row)
     with np.load(folder / "test.npz") as kept:
-        return Run(row, model, {views: kept[views] for views in VIEWS}, folder, test.labels, trained_now)
+        return Run(row, model, dict(kept), folder, test.labels, trained_now)
 
 
 def grid(
@@ -126,19 +128,36 @@ def grid(
     test: Images,
     *,
     device: str = "cpu",
+    workers: int = 1,
 ) -> list[dict]:
     """One row for each seed and variant: taken from the study's file where it is on record, else trained now.
 
     A row is on record if variant, seed, scale, all settings and the pictures are the same. Seeds are the outer loop,
-    so that a stopped grid leaves whole sets of variants.
+    so that a stopped grid leaves whole sets of variants. A stopped run goes on where it stopped.
+
+    Args:
+        workers: runs at a time, each in a process with its share of the cores; 0: as many as there is room for.
     """
-    found = []
-    for seed, (variant, spec) in itertools.product(seeds, variants.items()):
-        known = rows.read(study, scale, variant=variant, seed=pick_seed(seed))
-        same = (r for r in known if spec_from(r["config"]) == spec and r["data"]["train"] == train.fingerprint)
-        row = next(same, None)
-        found.append(row or run(study, variant, spec, scale, train, test, seed=seed, device=device).row)
-    return found
+    wanted = [(variant, spec, pick_seed(seed)) for seed in seeds for variant, spec in variants.items()]
+    jobs = [job for job in wanted if _on_record(study, scale, train, *job) is None]
+    workers = workers or room(device, len(jobs))
+    if workers > 1 and len(jobs) > 1:
+        calls = [(study, variant, spec, scale, train, test, seed, device) for variant, spec, seed in jobs]
+        list(each(_row, calls, workers, max(1, (os.cpu_count() or 1) // workers)))
+    else:
+        for variant, spec, seed in jobs:
+            _row(study, variant, spec, scale, train, test, seed, device)
+    return [_on_record(study, scale, train, *job) for job in wanted]
+
+
+def _row(study, variant, spec, scale, train, test, seed, device) -> None:
+    run(study, variant, spec, scale, train, test, seed=seed, device=device)
+
+
+def _on_record(study: str, scale: str, train: Images, variant: str, spec: Spec, seed: int) -> dict | None:
+    known = rows.read(study, scale, variant=variant, seed=seed)
+    same = (r for r in known if spec_from(r["config"]) == spec and r["data"]["train"] == train.fingerprint)
+    return next(same, None)
 
 
 def effect(found: list[dict], variant: str, value: Callable[[dict], float], baseline: str = "baseline") -> dict:

@@ -70,7 +70,7 @@ def test_unknown_spec_and_scale_list_the_valid_ones():
 def test_a_scale_without_alexnet_says_which_ones_have_it():
     with pytest.raises(ValueError, match="AlexNet does not fit the 32-pixel pictures of scale 'cifar10'; they fit: sa"):
         spec_at("paper", "cifar10")
-    with pytest.raises(ValueError, match="CIFAR nets do not fit .*'imagenette'; they fit: sample, cifar10$"):
+    with pytest.raises(ValueError, match=r"CIFAR nets do not fit .*'imagenette'; they fit: sample, cifar10$"):
         spec_at(FIGURE1, "imagenette")
 
 
