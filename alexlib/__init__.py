@@ -26,6 +26,7 @@
     train     `fit` and `evaluate`: one visible loop
     workers   jobs in processes of their own, several at a time
     study     runs from seeds to rows, one or a grid of them, and what they say of the claims
+    race      how soon runs reach a training error
     plots     figures from rows
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
     report    notebooks to reports (papermill) and web pages (nbconvert)

@@ -1,0 +1,73 @@
+"""Epochs to a target against a drawn line, the rule of the search, ratios against simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from alexlib.race import best_rate, ratio, reached, search
+
+
+def history(*errors, seconds=10.0):
+    return [{"train_top1": error, "seconds": seconds} for error in errors]
+
+
+def test_the_target_is_met_on_the_line_between_epochs():
+    curve = history(0.6, 0.4, 0.2, 0.3, 0.1)
+    ends = np.array([0.9, 0.6, 0.4, 0.2])
+    for target in (0.89, 0.75, 0.6, 0.5, 0.41, 0.25, 0.2):
+        expected = np.interp(-target, -ends, np.arange(4))  # the line falls, so both are turned round
+        assert reached(curve, target, 0.9) == pytest.approx(expected)
+        assert reached(curve, target, 0.9, "seconds") == pytest.approx(10 * expected)
+    assert reached(curve, 0.15, 0.9) == pytest.approx(4.75), "the first time it holds, after a rise too"
+    assert reached(curve, 0.05, 0.9) == math.inf and reached([], 0.5, 0.9) == math.inf
+    assert reached(curve, 0.95, 0.9) == 0
+    with pytest.raises(ValueError, match="'epoch' or 'seconds'"):
+        reached(curve, 0.5, 0.9, "hours")
+
+
+def test_best_rate_is_the_fewest_epochs_or_else_the_lowest_error():
+    found = {0.1: history(0.5, 0.24), 0.01: history(0.3, 0.2), 0.001: history(0.8, 0.26)}
+    assert best_rate(found, 0.25, 0.9) == 0.01
+    assert best_rate(found, 0.15, 0.9) == 0.01 and best_rate({0.1: history(0.5), 1.0: []}, 0.1, 0.9) == 0.1
+
+
+@pytest.mark.parametrize(("best", "asked"), [
+    (0.003, [0.001, 0.003, 0.01]),
+    (0.03, [0.001, 0.003, 0.01, 0.033, 0.11]),
+    (0.0003, [0.001, 0.003, 0.01, 0.00033, 0.00011]),
+])  # fmt: skip
+def test_the_search_leaves_the_edges_of_its_grid(best, asked):
+    seen = []
+
+    def run(rates):
+        seen.extend(rates)
+        return {rate: history(0.2 + abs(math.log(rate / best)) / 10) for rate in rates}
+
+    found, histories = search(run, [0.01, 0.001, 0.003], 0.25, 0.9)
+    assert seen == pytest.approx(asked) and sorted(histories) == pytest.approx(sorted(asked))
+    assert abs(math.log(found / best)) < 0.2
+
+
+def test_the_search_stops_after_its_extensions_and_refuses_nonsense():
+    found, histories = search(lambda rates: {r: history(1 - r / 100) for r in rates}, [0.1, 1.0], 0.1, 0.9)
+    assert len(histories) == 5 and found == pytest.approx(1000)
+    for wrong in ([0.1], [0.1, 0.1], [0.0, 0.1], [-1.0, 0.1]):
+        with pytest.raises(ValueError, match="learning rates"):
+            search(dict, wrong, 0.1, 0.9)
+
+
+def test_ratio_covers_the_truth():
+    rng, hits = np.random.default_rng(0), 0
+    for i in range(200):
+        _, low, high = ratio(rng.normal(12, 2, 12), rng.normal(4, 1, 12), seed=i, draws=500)
+        hits += low <= 3 <= high
+    assert 0.86 < hits / 200 < 0.99  # the percentile interval is a little narrow at n = 12
+    assert ratio([6, 12], [3, 3])[0] == 3 and ratio([4.0] * 3, [2.0] * 3) == (2, 2, 2)
+
+
+def test_runs_that_never_arrive_are_counted():
+    value, low, high = ratio([10, math.inf, 12], [2, 2, 2])
+    assert value == high == math.inf and low > 4
+    with pytest.raises(ValueError, match="must all have reached"):
+        ratio([10], [2, math.inf])
