@@ -4,9 +4,14 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+
+from alexlib.layers import ACTIVATION_LAYERS
+from alexlib.race import reached
 
 TRAIN, HELD_OUT, PAPER_LINE = "#7a7a7a", "#c4420f", "#1f5fa8"
 TOWERS = ("#1f5fa8", "#c4420f")
+UNITS = {"relu": "k", "tanh": "#1f5fa8"}  # Figure 1 draws ReLUs solid, tanh units dashed
 READINGS = {"paper": "#1f5fa8", "source2012": "#c4420f"}
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9.5}
 
@@ -190,4 +195,57 @@ def forest(effects: list[dict], title: str):
     axis.axvline(0, color="k", lw=0.8)
     axis.set_yticks(range(len(effects)), [row["name"] for row in reversed(effects)])
     axis.set(xlabel="percentage points, 95 % interval over seeds (dashed: paper)", ylim=(-0.6, len(effects) - 0.4))
+    return figure
+
+
+def activation_functions(names: list[str]):
+    """Non-linearities and their gradients, side by side."""
+    figure, axes = _figure(8, 2.6, 1, 2)
+    x = torch.linspace(-4, 4, 401, requires_grad=True)
+    for name in names:
+        y = ACTIVATION_LAYERS[name]()(x)
+        gradient = torch.autograd.grad(y.sum(), x)[0]
+        for axis, values in zip(axes, (y.detach(), gradient), strict=True):
+            axis.plot(x.detach().numpy(), values.numpy(), color=UNITS.get(name), label=name)
+    for axis, title in zip(axes, ("What a unit puts out", "Its gradient"), strict=True):
+        axis.set(xlabel="input of the unit", ylim=(-1.8, 2))
+        axis.set_title(title, loc="left")
+    axes[0].legend(frameon=False)
+    return figure
+
+
+def rate_search(searches: dict[str, dict[float, list[dict]]], target: float, chance: float):
+    """Epochs to the target by learning rate, a line for each net: {name: {rate: history}}; never = a ring on top."""
+    figure, axis = _figure(7, 3)
+    top = 1.15 * max(len(history) for found in searches.values() for history in found.values())
+    for name, found in searches.items():
+        rates = sorted(found)
+        epochs = [reached(found[rate], target, chance) for rate in rates]
+        line = axis.plot(
+            rates, [e if np.isfinite(e) else np.nan for e in epochs], "o-", color=UNITS.get(name), label=name
+        )
+        never = [rate for rate, e in zip(rates, epochs, strict=True) if not np.isfinite(e)]
+        axis.plot(never, [top] * len(never), "o", mfc="none", color=line[0].get_color())
+    axis.set(xscale="log", xlabel="learning rate (rings: not reached)", ylim=(0, 1.1 * top))
+    axis.set_ylabel(f"epochs to {target:.0%} training error")
+    axis.set_title("One run at each rate", loc="left")
+    axis.legend(frameon=False)
+    return figure
+
+
+def figure1(runs: dict[str, list[dict]], target: float, chance: float):
+    """The paper's Figure 1: training error against epochs, mean and band of all runs: {name: rows}."""
+    figure, axis = _figure(6.5, 4)
+    for name, rows in runs.items():
+        curves = [[chance, *(h["train_top1"] for h in row["history"])] for row in rows]
+        shared = min(map(len, curves))
+        for curve in curves:  # a run ends where it meets the target
+            axis.plot(range(len(curve)), curve, color=UNITS.get(name), lw=0.5, alpha=0.4)
+        curves = np.array([curve[:shared] for curve in curves])
+        style = "-" if name == "relu" else "--"
+        axis.plot(range(shared), curves.mean(0), style, color=UNITS.get(name), label=f"{name}, n = {len(rows)}")
+        axis.fill_between(range(shared), curves.min(0), curves.max(0), color=UNITS.get(name), alpha=0.15, lw=0)
+    axis.axhline(target, color="k", lw=0.8, ls=":")
+    axis.set(xlabel="epochs", ylabel="training error", ylim=(0, None), xlim=0)
+    axis.legend(frameon=False)
     return figure
