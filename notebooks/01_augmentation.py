@@ -325,7 +325,7 @@ Code(inspect.getsource(study.overfitting) + inspect.getsource(study.test_error),
 
 # %%
 effects = study.augmentation_effects(found)
-plots.forest(effects, f"Without crops and flips the net overfits by {effects[0]['value']:+.1f} points")
+plots.forest(effects, f"Without crops and flips the net overfits {effects[0]['value']:.1f} points more")
 
 # %% [markdown]
 # ## Paper and this study
