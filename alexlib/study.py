@@ -17,6 +17,7 @@ from alexlib.data import Images
 from alexlib.nets import AlexNet, CifarNet, build
 from alexlib.paths import runs_root, write_whole
 from alexlib.train import fit, predict, ranks, score
+from alexlib.watch import Diverged
 from alexlib.workers import each, room
 
 VIEWS = ("centre", "ten")
@@ -90,27 +91,8 @@ def run(
         views_used = VIEWS if test.side > spec.net.input else VIEWS[:1]  # uncropped, all views but the flip are one
         probabilities = {views: predict(model, test, spec, views=views, device=device) for views in views_used}
         write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
-        row = {
-            "study": study,
-            "variant": variant,
-            "seed": seed,
-            "scale": scale,
-            "spec": spec.name,
-            "config": spec.as_dict(),
-            "metrics": {views: score(p, test.labels) for views, p in probabilities.items()},
-            "history": history,
-            "pictures_per_second": float(np.median([h["pictures_per_second"] for h in history])) if history else None,
-            "data": {
-                "name": test.name,
-                "origin": test.origin,
-                "train": train.fingerprint,
-                "test": test.fingerprint,
-                "pictures": [len(train), len(test)],
-                "left_out": len(train.skipped) + len(test.skipped),
-            },
-            "seconds": sum(h["seconds"] for h in history),
-            **provenance,
-        }
+        metrics = {views: score(p, test.labels) for views, p in probabilities.items()}
+        row = _finished(study, variant, spec, scale, train, test, seed, history, metrics, provenance)
         write_whole(folder / "row.json", lambda out: out.write(json.dumps(row).encode()))
     row = json.loads((folder / "row.json").read_text())
     if row not in rows.read(study, scale):
@@ -151,7 +133,37 @@ def grid(
 
 
 def _row(study, variant, spec, scale, train, test, seed, device) -> None:
-    run(study, variant, spec, scale, train, test, seed=seed, device=device)
+    """A run of a grid; one that diverges leaves a row that says so, without metrics."""
+    try:
+        run(study, variant, spec, scale, train, test, seed=seed, device=device)
+    except Diverged as error:
+        about = rows.provenance(device) | {"diverged": str(error)}
+        rows.append(_finished(study, variant, spec, scale, train, test, seed, list(error.history), {}, about))
+
+
+def _finished(study, variant, spec, scale, train, test, seed, history, metrics, about) -> dict:
+    """The row of a run that has ended."""
+    return {
+        "study": study,
+        "variant": variant,
+        "seed": seed,
+        "scale": scale,
+        "spec": spec.name,
+        "config": spec.as_dict(),
+        "metrics": metrics,
+        "history": history,
+        "pictures_per_second": float(np.median([h["pictures_per_second"] for h in history])) if history else None,
+        "data": {
+            "name": test.name,
+            "origin": test.origin,
+            "train": train.fingerprint,
+            "test": test.fingerprint,
+            "pictures": [len(train), len(test)],
+            "left_out": len(train.skipped) + len(test.skipped),
+        },
+        "seconds": sum(h["seconds"] for h in history),
+        **about,
+    }
 
 
 def _on_record(study: str, scale: str, train: Images, variant: str, spec: Spec, seed: int) -> dict | None:

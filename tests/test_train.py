@@ -299,6 +299,17 @@ def test_a_grid_trains_what_is_not_on_record(monkeypatch):
     assert trained[2:] == [("baseline", 0)] * 2, "other settings or pictures are another run"
 
 
+def test_a_run_of_a_grid_that_diverges_is_on_record():
+    wild = TINY.replace(lr=100.0, epochs=40)
+    train, test = images(), images(12, "test")
+    for _ in range(2):
+        (row,) = study.grid("99_wild", {"wild": wild}, (0,), "sample", train, test)
+        assert row["metrics"] == {} and len(row["history"]) < 40 and "loss became" in row["diverged"]
+    assert rows.read("99_wild", "sample") == [row]
+    with pytest.raises(Diverged):
+        study.run("99_try", "wild", wild, "sample", train, test)
+
+
 def test_a_field_that_is_new_renames_no_run_and_no_checkpoint(tmp_path, monkeypatch):
     train = images()
     name = study.run_name("99_try", "baseline", TINY, "sample", 0, train)
