@@ -16,7 +16,7 @@ from alexlib.config import Spec
 from alexlib.data import Images
 from alexlib.optim import finished, freeze_first_layer, learning_rates, make_optimizer, set_learning_rates
 from alexlib.progress import Progress, clock
-from alexlib.watch import Watch
+from alexlib.watch import Diverged, Watch
 
 SAVE_EVERY = 300  # seconds of an epoch from one checkpoint to the next
 
@@ -85,7 +85,11 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss_sum = loss_sum + loss.detach()
             wrong_sum = wrong_sum + (scores.detach().argmax(1) != labels).sum()
-            watch(loss, step)
+            try:
+                watch(loss, step)
+            except Diverged as error:
+                error.history = history
+                raise
             rate = (i + 1) * batch / (time.perf_counter() - started)
             left = ((t.epochs - epoch) * steps - i - 1) * batch / rate
             if progress.due():

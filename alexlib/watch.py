@@ -7,7 +7,9 @@ import torch
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number; `history` holds the epochs before."""
+
+    history: list[dict] = ()
 
 
 class StuckWarning(UserWarning):
