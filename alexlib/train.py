@@ -46,7 +46,7 @@ def fit(
     val_loss, val_top1, val_top5 (errors in 0..1), pictures_per_second, seconds.
 
     Raises:
-        Diverged: the loss is NaN or infinite; the message names the usual causes.
+        Diverged: the loss or the probabilities are NaN or infinite; the message names the usual causes.
         ValueError: the folder holds a run with other settings.
     """
     keep_freed_memory(device)
@@ -126,7 +126,10 @@ def fit(
 
 
 def predict(model, images: Images | Feed, spec: Spec, *, views: str = "centre", device: str = "cpu", batch: int = 128):
-    """Class probabilities, float32 (N, classes), averaged over the views, `centre` or `ten` (section 4.1)."""
+    """Class probabilities, float32 (N, classes), averaged over the views, `centre` or `ten` (section 4.1).
+
+    Diverged: they are no numbers.
+    """
     keep_freed_memory(device)
     feed = images if isinstance(images, Feed) else Feed(images, device)
     mean = augment.centre_crop(torch.tensor(feed.images.mean, device=device), spec.net.input)
@@ -139,7 +142,10 @@ def predict(model, images: Images | Feed, spec: Spec, *, views: str = "centre", 
                 for view in augment.views(pixels, spec.net.input, views)
             ]
             out.append(torch.stack(shown).mean(0).cpu())
-    return torch.cat(out).numpy() if out else np.empty((0, spec.net.classes), np.float32)
+    found = torch.cat(out).numpy() if out else np.empty((0, spec.net.classes), np.float32)
+    if not np.isfinite(found).all():  # they would compare as no error at all
+        raise Diverged(f"the net's probabilities are no longer numbers; {Watch.CAUSES}")
+    return found
 
 
 def ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -239,6 +239,13 @@ def test_divergence_stops_the_run_at_once_with_the_causes():
         trained(TINY.replace(lr=100.0, epochs=40))
 
 
+def test_probabilities_that_are_no_numbers_are_no_prediction():
+    model = build()
+    torch.nn.init.constant_(model.fc8.bias, float("nan"))
+    with pytest.raises(Diverged, match="probabilities are no longer numbers; known causes"):
+        predict(model, images(9, "test"), TINY)
+
+
 def test_a_loss_that_stays_at_a_guess_is_reported_once():
     watch = Watch(10, every=5)
     with pytest.warns(StuckWarning, match=r"2\.30.*ln 10: .*learning rate") as seen:
