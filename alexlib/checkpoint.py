@@ -28,6 +28,12 @@ def save(folder: Path, model, optimizer, settings: dict, history: list[dict], be
     write_whole(folder / "checkpoint.pt", lambda out: torch.save(state, out))
 
 
+def history(folder: Path) -> list[dict]:
+    """The whole epochs of the run in a folder."""
+    file = folder / "checkpoint.pt"
+    return torch.load(file, map_location="cpu", weights_only=True)["history"] if file.exists() else []
+
+
 def resume(folder: Path, model, optimizer, spec: Spec, seed: int, train: Images) -> tuple[list[dict], dict]:
     """Load the checkpoint of a folder into model and optimizer; returns its `history` and `begun`, empty if none."""
     file = folder / "checkpoint.pt"

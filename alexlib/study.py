@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from alexlib import rows, stats
+from alexlib.checkpoint import history
 from alexlib.claims import CLAIMS
 from alexlib.config import Spec, spec_from
 from alexlib.data import Images
@@ -85,14 +86,14 @@ def run(
     torch.manual_seed(seed)
     model = build(spec)
     fitted, val = train.holdout(spec.train.validation, seed) if spec.train.validation else (train, train.subset([]))
-    history = fit(model, fitted, val, spec, seed=seed, device=device, folder=folder)
+    epochs = fit(model, fitted, val, spec, seed=seed, device=device, folder=folder)
     trained_now = not (folder / "row.json").exists()
     if trained_now:
         views_used = VIEWS if test.side > spec.net.input else VIEWS[:1]  # uncropped, all views but the flip are one
         probabilities = {views: predict(model, test, spec, views=views, device=device) for views in views_used}
         write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
         metrics = {views: score(p, test.labels) for views, p in probabilities.items()}
-        row = _finished(study, variant, spec, scale, train, test, seed, history, metrics, provenance)
+        row = _finished(study, variant, spec, scale, train, test, seed, epochs, metrics, provenance)
         write_whole(folder / "row.json", lambda out: out.write(json.dumps(row).encode()))
     row = json.loads((folder / "row.json").read_text())
     if row not in rows.read(study, scale):
@@ -138,10 +139,11 @@ def _row(study, variant, spec, scale, train, test, seed, device) -> None:
         run(study, variant, spec, scale, train, test, seed=seed, device=device)
     except Diverged as error:
         about = rows.provenance(device) | {"diverged": str(error)}
-        rows.append(_finished(study, variant, spec, scale, train, test, seed, list(error.history), {}, about))
+        before = history(runs_root() / run_name(study, variant, spec, scale, seed, train))
+        rows.append(_finished(study, variant, spec, scale, train, test, seed, before, {}, about))
 
 
-def _finished(study, variant, spec, scale, train, test, seed, history, metrics, about) -> dict:
+def _finished(study, variant, spec, scale, train, test, seed, epochs, metrics, about) -> dict:
     """The row of a run that has ended."""
     return {
         "study": study,
@@ -151,8 +153,8 @@ def _finished(study, variant, spec, scale, train, test, seed, history, metrics, 
         "spec": spec.name,
         "config": spec.as_dict(),
         "metrics": metrics,
-        "history": history,
-        "pictures_per_second": float(np.median([h["pictures_per_second"] for h in history])) if history else None,
+        "history": epochs,
+        "pictures_per_second": float(np.median([h["pictures_per_second"] for h in epochs])) if epochs else None,
         "data": {
             "name": test.name,
             "origin": test.origin,
@@ -161,7 +163,7 @@ def _finished(study, variant, spec, scale, train, test, seed, history, metrics, 
             "pictures": [len(train), len(test)],
             "left_out": len(train.skipped) + len(test.skipped),
         },
-        "seconds": sum(h["seconds"] for h in history),
+        "seconds": sum(h["seconds"] for h in epochs),
         **about,
     }
 

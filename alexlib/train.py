@@ -85,11 +85,7 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss_sum = loss_sum + loss.detach()
             wrong_sum = wrong_sum + (scores.detach().argmax(1) != labels).sum()
-            try:
-                watch(loss, step)
-            except Diverged as error:
-                error.history = history
-                raise
+            watch(loss, step)
             rate = (i + 1) * batch / (time.perf_counter() - started)
             left = ((t.epochs - epoch) * steps - i - 1) * batch / rate
             if progress.due():

@@ -7,9 +7,7 @@ import torch
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a number; `history` holds the epochs before."""
-
-    history: list[dict] = ()
+    """The loss is no longer a number."""
 
 
 class StuckWarning(UserWarning):
