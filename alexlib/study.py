@@ -130,10 +130,12 @@ def grid(
     """One row for each seed and variant: taken from the study's file where it is on record, else trained now.
 
     A row is on record if variant, seed, scale, all settings and the pictures are the same. Seeds are the outer loop,
-    so that a stopped grid leaves whole sets of variants.
+    so that a stopped grid leaves whole sets of variants. ValueError: nothing is asked for.
     """
-    found = []
-    for seed, (variant, spec) in itertools.product(seeds, variants.items()):
+    found, wanted = [], list(itertools.product(seeds, variants.items()))
+    if not wanted:
+        raise ValueError(f"{study}: nothing to run, give at least one seed and one variant")
+    for seed, (variant, spec) in wanted:
         known = rows.read(study, scale, variant=variant, seed=pick_seed(seed))
         same = (r for r in known if spec_from(r["config"]) == spec and r["data"]["train"] == train.fingerprint)
         row = next(same, None)
