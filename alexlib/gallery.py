@@ -1,5 +1,7 @@
 """Figures of pictures: what a set is like, what happens to a picture on its way to the net. Nothing is trained here."""
 
+from io import BytesIO
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -227,6 +229,13 @@ def one_window(picture, top: int, left: int, mirrored: bool, shift, size: int = 
     axes[1].set_xlabel(_rgb(shift), fontsize=8)
     _bare(axes)
     return figure
+
+
+def png(figure) -> bytes:
+    """A figure as a PNG file, for `ipywidgets.Image`: outputs caught by a widget can hang papermill (nbclient 0.11)."""
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def _rgb(shift) -> str:
