@@ -234,7 +234,7 @@ def move(_=None):
 
 
 # %%
-shown = widgets.Image()
+shown = widgets.Image(width=600)
 for widget in moves.values():
     widget.observe(move, "value")
 move()
