@@ -1,5 +1,7 @@
 """Figures of pictures: what a set is like, what happens to a picture on its way to the net. Nothing is trained here."""
 
+from io import BytesIO
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -7,14 +9,14 @@ from PIL import Image, ImageDraw
 
 from alexlib import augment, paper
 from alexlib.pictures import square, to_rgb
-from alexlib.plots import HELD_OUT, PAPER_LINE, TRAIN, _figure
+from alexlib.plots import HELD_OUT, PAPER_LINE, TRAIN, new_figure
 
 CHANNELS = {"red": "#c43c2c", "green": "#2f8f4e", "blue": "#2c62b5"}
 
 
 def class_balance(sets: dict, few: int = 20):
     """Pictures of each class in each set, {name: Images}: bars by name of up to `few` classes, else sorted counts."""
-    figure, axis = _figure(8, 2.8)
+    figure, axis = new_figure(8, 2.8)
     for i, (name, images) in enumerate(sets.items()):
         counts = np.bincount(images.labels, minlength=len(images.classes))
         colour = (PAPER_LINE, HELD_OUT)[i % 2]
@@ -52,7 +54,7 @@ def card(width: int, height: int) -> Image.Image:
 def squares(pictures: list[Image.Image], side: int = 256):
     """Pictures of different shapes, the square that is kept, and beside it what Caffe's squash makes of the whole."""
     n = len(pictures)
-    figure, axes = _figure(8, 2.6 * n, n, 3, squeeze=False)
+    figure, axes = new_figure(8, 2.6 * n, n, 3, squeeze=False)
     heads = ("as it is; framed: what is kept", f"short side {side}, centre crop", f"squashed to {side} x {side}")
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=9)
@@ -72,7 +74,7 @@ def squares(pictures: list[Image.Image], side: int = 256):
 
 def mean_image(images, size: int = 224):
     """The mean image, the centre of it that is subtracted, and the mean of each channel from top to bottom."""
-    figure, axes = _figure(8, 3, 1, 2, width_ratios=(1, 1.6))
+    figure, axes = new_figure(8, 3, 1, 2, width_ratios=(1, 1.6))
     side, low, high = images.side, images.mean.min(), images.mean.max()
     axes[0].imshow((images.mean - low) / (high - low))
     if side > size:
@@ -80,7 +82,7 @@ def mean_image(images, size: int = 224):
         axes[0].add_patch(plt.Rectangle((first, first), size, size, fill=False, ec="k", lw=1, ls="--"))
     _bare(axes[:1])
     axes[0].set(xlabel=f"grey levels {low:.0f} to {high:.0f}, spread to black and white")
-    axes[0].set_title(f"Mean of the {images.split}ing pictures", loc="left")
+    axes[0].set_title("Mean of the training pictures", loc="left")
     for (name, colour), profile in zip(CHANNELS.items(), images.mean.mean(1).T, strict=True):
         axes[1].plot(profile, np.arange(side), color=colour, label=name)
     axes[1].invert_yaxis()
@@ -92,7 +94,7 @@ def mean_image(images, size: int = 224):
 
 def channel_histograms(pixels, means):
     """How often each grey level occurs in pictures, uint8 (N, S, S, 3); the means of the set, and those of 2012."""
-    figure, axis = _figure(8, 2.6)
+    figure, axis = new_figure(8, 2.6)
     for i, (name, colour) in enumerate(CHANNELS.items()):
         counts = np.bincount(pixels[..., i].ravel(), minlength=256)
         axis.plot(100 * counts / counts.sum(), color=colour, lw=1, label=name)
@@ -110,7 +112,7 @@ def colour_cloud(pixels, images, points: int = 4000, seed: int = 0):
     Args:
         pixels: uint8 (N, S, S, 3), some pictures of the set, of which random pixels are drawn.
     """
-    figure, axes = _figure(8, 3.4, 1, 2, width_ratios=(1.5, 1))
+    figure, axes = new_figure(8, 3.4, 1, 2, width_ratios=(1.5, 1))
     rgb = pixels.reshape(-1, 3)
     rgb = rgb[np.random.default_rng(seed).integers(len(rgb), size=points)].astype(np.float64)
     stds, along = np.sqrt(images.eigenvalues), (rgb - images.mean.mean((0, 1))) @ images.eigenvectors
@@ -139,7 +141,7 @@ def crops(picture, size: int = 224, shown: int = 3, seed: int = 0):
     """The places that a window of `size` can have in a picture, uint8 (S, S, 3), and some windows, one mirrored."""
     places = picture.shape[0] - size + 1
     offsets = np.random.default_rng(seed).integers(places, size=(shown, 2))
-    figure, axes = _figure(8, 2.4, 1, shown + 1)
+    figure, axes = new_figure(8, 2.4, 1, shown + 1)
     axes[0].imshow(picture)
     axes[0].plot(*np.mgrid[:places, :places].reshape(2, -1), ".", ms=0.7, color="white", alpha=0.6)
     axes[0].set_xlabel(f"white: {places} x {places} places of a corner", fontsize=8)
@@ -159,7 +161,7 @@ def place_counts(top, left, size: int, side: int):
     """How often each place was drawn: offsets (N,) of windows of `size` in pictures of `side`."""
     places = side - size + 1
     counts = np.bincount(np.asarray(top) * places + np.asarray(left), minlength=places**2).reshape(places, places)
-    figure, axes = _figure(8, 2.6, 1, 2)
+    figure, axes = new_figure(8, 2.6, 1, 2)
     drawn = axes[0].imshow(counts, cmap="Greys", vmin=0)
     figure.colorbar(drawn, ax=axes[0], label="draws")
     axes[0].set(xlabel="column of the window", ylabel="row")
@@ -187,7 +189,7 @@ def colour_readings(picture, readings: dict, coefficients):
         coefficients: (n, 3) of the smallest, second and largest component, before any standard deviation.
     """
     n = len(coefficients)
-    figure, axes = _figure(1.35 * n + 0.4, 1.6 * len(readings) + 0.3, len(readings), n, squeeze=False)
+    figure, axes = new_figure(1.35 * n + 0.4, 1.6 * len(readings) + 0.3, len(readings), n, squeeze=False)
     for row, (name, matrix) in zip(axes, readings.items(), strict=True):
         row[0].set_ylabel(name, fontsize=8)
         for axis, alpha in zip(row, coefficients, strict=True):
@@ -204,7 +206,7 @@ def ten_views(picture, size: int = 224):
     """The ten views of a picture, uint8 (S, S, 3), and where they lie."""
     views = list(augment.views(torch.as_tensor(picture)[None], size, "ten"))
     names = ("top left", "top right", "bottom left", "bottom right", "centre")
-    figure, axes = _figure(8, 2.8, 2, 6)
+    figure, axes = new_figure(8, 2.8, 2, 6)
     far = picture.shape[0] - size
     axes[0, 0].imshow(picture)
     for r, c in (*augment.CORNERS, (0.5, 0.5)):
@@ -219,7 +221,7 @@ def ten_views(picture, size: int = 224):
 
 def one_window(picture, top: int, left: int, mirrored: bool, shift, size: int = 224):
     """A picture and what the net is shown of it: one window, mirrored or not, with an RGB shift (3,)."""
-    figure, axes = _figure(6, 3, 1, 2)
+    figure, axes = new_figure(6, 3, 1, 2)
     axes[0].imshow(picture)
     axes[0].add_patch(plt.Rectangle((left, top), size, size, fill=False, ec=HELD_OUT, lw=2))
     window = picture[top : top + size, left : left + size]
@@ -227,6 +229,13 @@ def one_window(picture, top: int, left: int, mirrored: bool, shift, size: int = 
     axes[1].set_xlabel(_rgb(shift), fontsize=8)
     _bare(axes)
     return figure
+
+
+def png(figure) -> bytes:
+    """A figure as a PNG file, for `ipywidgets.Image`: outputs caught by a widget can hang papermill (nbclient 0.11)."""
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def _rgb(shift) -> str:

@@ -16,7 +16,7 @@ READINGS = {"paper": "#1f5fa8", "source2012": "#c4420f"}
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9.5}
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs):
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs):
     """A figure with its axes that only shows where a cell ends in it."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", dpi=100, **kwargs)
@@ -27,7 +27,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwar
 def contact_sheet(images, columns: int = 10, rows: int = 3):
     """Some pictures of each class, one class a column (the first `columns` classes)."""
     shown = min(columns, len(images.classes))
-    figure, axes = _figure(1.1 * shown, 1.1 * rows + 0.3, rows, shown, squeeze=False)
+    figure, axes = new_figure(1.1 * shown, 1.1 * rows + 0.3, rows, shown, squeeze=False)
     for label in range(shown):
         members = np.flatnonzero(images.labels == label)[:rows]
         for axis in axes[:, label]:
@@ -40,7 +40,7 @@ def contact_sheet(images, columns: int = 10, rows: int = 3):
 
 def signal_sizes(signals: dict[str, list[dict]]):
     """Sizes of activations and gradients by layer, one line a net: {name: rows of `diagnostics.signals`}."""
-    figure, axes = _figure(9, 3, 1, 2)
+    figure, axes = new_figure(9, 3, 1, 2)
     for (key, title), axis in zip(
         (("output", "What arrives: outputs before ReLU"), ("gradient", "What comes back: gradient of the loss")),
         axes,
@@ -57,7 +57,7 @@ def signal_sizes(signals: dict[str, list[dict]]):
 
 def learning_curves(history: list[dict], chance: float):
     """Error and loss against epochs; the learning rate's drops as dotted lines."""
-    figure, axes = _figure(9, 3.3, 1, 2)
+    figure, axes = new_figure(9, 3.3, 1, 2)
     epochs = [row["epoch"] for row in history]
     for axis, key, factor in ((axes[0], "top1", 100), (axes[1], "loss", 1)):
         for part, colour, name in (("train", TRAIN, "training, running"), ("val", HELD_OUT, "held out, centre view")):
@@ -84,7 +84,7 @@ def view_errors(errors: list[dict], gains: list[dict]):
 
     Errors and gains in points; the bars are 95 % intervals over test pictures, the dashed lines the paper's gains.
     """
-    figure, axes = _figure(9, 2.4, 1, 2, width_ratios=(3, 2))
+    figure, axes = new_figure(9, 2.4, 1, 2, width_ratios=(3, 2))
     for axis, rows in zip(axes, (errors, gains), strict=True):
         for i, row in enumerate(reversed(rows)):
             colour = HELD_OUT if row.get("views") == "ten" else PAPER_LINE if "paper" in row else TRAIN
@@ -111,7 +111,7 @@ def kernels(weights, towers: int = 2, columns: int = 16):
     tiles = ((weights - low) / (high - low + 1e-12)).permute(0, 2, 3, 1).numpy()
     groups = np.array_split(tiles, towers)
     rows = [-(-len(group) // columns) for group in groups]
-    figure, axes = _figure(8, 0.52 * sum(rows) + 0.5 * towers, towers, 1, squeeze=False, height_ratios=rows)
+    figure, axes = new_figure(8, 0.52 * sum(rows) + 0.5 * towers, towers, 1, squeeze=False, height_ratios=rows)
     for i, (group, axis) in enumerate(zip(groups, axes[:, 0], strict=True)):
         axis.imshow(_mosaic(group, columns), interpolation="nearest")
         axis.axis("off")
@@ -134,7 +134,7 @@ def _mosaic(tiles, columns: int):
 def predictions(pixels, labels, probabilities, classes, show_pictures: bool = True):
     """Pictures (N, S, S, 3) with their five most probable classes, the true one in colour (Figure 4, left)."""
     n = len(labels)
-    figure, axes = _figure(1.75 * n, 3.2, 2, n, squeeze=False, height_ratios=(3, 2))
+    figure, axes = new_figure(1.75 * n, 3.2, 2, n, squeeze=False, height_ratios=(3, 2))
     for i in range(n):
         axes[0, i].axis("off")
         axes[0, i].imshow(pixels[i] if show_pictures else np.full((4, 4, 3), 0.93))
@@ -150,7 +150,7 @@ def predictions(pixels, labels, probabilities, classes, show_pictures: bool = Tr
 
 def reading_curves(rows: list[dict]):
     """Held-out error of several runs against epochs, one line a run, coloured by reading: rows of notebook 04."""
-    figure, axis = _figure(6.5, 3.3)
+    figure, axis = new_figure(6.5, 3.3)
     for row in rows:
         epochs = [h["epoch"] for h in row["history"]]
         held_out = [100 * h["val_top1"] for h in row["history"]]
@@ -166,7 +166,7 @@ def reading_curves(rows: list[dict]):
 
 def variant_curves(rows: list[dict]):
     """Training and held-out error against epochs, a panel each, a colour a variant: mean over seeds, band of all."""
-    figure, axes = _figure(9, 3.4, 1, 2, sharey=True)
+    figure, axes = new_figure(9, 3.4, 1, 2, sharey=True)
     names = list(dict.fromkeys(row["variant"] for row in rows))
     for axis, key, title in ((axes[0], "train_top1", "Training, running"), (axes[1], "val_top1", "Held out")):
         for i, name in enumerate(names):
@@ -184,7 +184,7 @@ def variant_curves(rows: list[dict]):
 
 def forest(effects: list[dict], title: str):
     """Effects with their intervals, one a line: rows of name, value, low, high (percentage points), paper or None."""
-    figure, axis = _figure(8, 0.45 * len(effects) + 1.2)
+    figure, axis = new_figure(8, 0.45 * len(effects) + 1.2)
     axis.set_title(title, loc="left")
     for i, row in enumerate(reversed(effects)):
         if np.isfinite(row["low"]):
@@ -200,7 +200,7 @@ def forest(effects: list[dict], title: str):
 
 def activation_functions(names: list[str]):
     """Non-linearities and their gradients, side by side."""
-    figure, axes = _figure(8, 2.6, 1, 2)
+    figure, axes = new_figure(8, 2.6, 1, 2)
     x = torch.linspace(-4, 4, 401, requires_grad=True)
     for name in names:
         y = ACTIVATION_LAYERS[name]()(x)
@@ -216,7 +216,7 @@ def activation_functions(names: list[str]):
 
 def rate_search(searches: dict[str, dict[float, list[dict]]], target: float, chance: float):
     """Epochs to the target by learning rate, a line for each net: {name: {rate: history}}; never = a ring on top."""
-    figure, axis = _figure(7, 3)
+    figure, axis = new_figure(7, 3)
     top = 1.15 * max(len(history) for found in searches.values() for history in found.values())
     for name, found in searches.items():
         rates = sorted(found)
@@ -235,7 +235,7 @@ def rate_search(searches: dict[str, dict[float, list[dict]]], target: float, cha
 
 def figure1(runs: dict[str, list[dict]], target: float, chance: float):
     """The paper's Figure 1: training error against epochs, mean and band of all runs: {name: rows}."""
-    figure, axis = _figure(6.5, 4)
+    figure, axis = new_figure(6.5, 4)
     for name, rows in runs.items():
         curves = [[chance, *(h["train_top1"] for h in row["history"])] for row in rows]
         shared = min(map(len, curves))

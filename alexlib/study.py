@@ -120,8 +120,13 @@ def grid(
 
     Args:
         workers: runs at a time, each in a process with its share of the cores; 0: as many as there is room for.
+
+    Raises:
+        ValueError: nothing is asked for.
     """
     wanted = [(variant, spec, pick_seed(seed)) for seed in seeds for variant, spec in variants.items()]
+    if not wanted:
+        raise ValueError(f"{study}: nothing to run, give at least one seed and one variant")
     jobs = [job for job in wanted if _on_record(study, scale, train, *job) is None]
     workers = workers or room(device, len(jobs))
     if workers > 1 and len(jobs) > 1:

@@ -203,8 +203,8 @@ assert torch.equal(ours, theirs.permute(0, 2, 3, 1)) and torch.equal(ours[5:], o
 # %% [markdown]
 # ## Try it
 #
-# In JupyterLab, move the window and the three coefficients (2012 reading). The cell after it
-# leaves a figure for readers without a kernel.
+# In JupyterLab, move the window and the three coefficients (2012 reading). The figure after it is
+# for readers without a kernel.
 
 
 # %%
@@ -217,10 +217,31 @@ def redraw(top, left, mirrored, smallest, second, largest):
 import ipywidgets as widgets
 
 coefficient = dict(min=-0.4, max=0.4, step=0.05, value=0.0, continuous_update=False)
-sliders = {name: widgets.FloatSlider(**coefficient) for name in ("smallest", "second", "largest")}
 place = dict(min=0, max=side - size, value=(side - size) // 2, continuous_update=False)
-sliders |= {name: widgets.IntSlider(**place) for name in ("top", "left")}
-moved = widgets.interact(redraw, mirrored=False, **sliders)
+moves = {name: widgets.IntSlider(**place, description=name) for name in ("top", "left")}
+moves["mirrored"] = widgets.Checkbox(description="mirrored")
+for name in ("smallest", "second", "largest"):
+    moves[name] = widgets.FloatSlider(**coefficient, description=name)
+
+
+# %% [markdown]
+# A move draws the picture anew:
+
+
+# %%
+def move(_=None):
+    shown.value = gallery.png(redraw(**{name: widget.value for name, widget in moves.items()}))
+
+
+# %%
+shown = widgets.Image(width=600)
+for widget in moves.values():
+    widget.observe(move, "value")
+move()
+widgets.VBox([*moves.values(), shown])
+
+# %% [markdown]
+# The same for one setting:
 
 # %%
 redraw(top=0, left=side - size, mirrored=True, smallest=0.1, second=-0.1, largest=0.2)

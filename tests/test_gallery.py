@@ -1,5 +1,7 @@
 """Figures of pictures show the pictures and numbers they are given."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
@@ -119,3 +121,5 @@ def test_ten_views_and_one_window():
     expected = whole[3:33, 5:35][:, ::-1] + np.array([0, 10, 0])
     np.testing.assert_array_equal(shown(one.axes[1]), expected.clip(0, 255))
     assert one.axes[1].get_xlabel() == "R +0, G +10, B +0"
+    with Image.open(BytesIO(gallery.png(one))) as file:
+        assert file.format == "PNG" and file.size == (600, 300)

@@ -61,6 +61,12 @@ def test_code_is_plain_python(name):
         assert not re.search(r"\bsys\.path\b|get_ipython", cell["source"])
 
 
+def test_no_widget_catches_output(name):
+    """`interact` and `Output` make papermill (nbclient 0.11) wait for ever, once in a few runs."""
+    for cell in cells(name, "code"):
+        assert not re.search(r"\b(interact|interactive|interact_manual|interactive_output|Output)\(", cell["source"])
+
+
 def test_text_leads(name):
     kinds = [cell["cell_type"] for cell in cells(name)]
     assert kinds[0] == "markdown" and cells(name)[0]["source"].startswith("# "), "a title first"

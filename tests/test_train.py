@@ -301,6 +301,8 @@ def test_a_grid_trains_what_is_not_on_record(monkeypatch):
     assert grid() == first and trained == []
     again = grid(seeds=(1, 2))
     assert again[:2] == first[2:] and trained == [("baseline", 2), ("small", 2)]
+    with pytest.raises(ValueError, match="at least one seed and one variant"):
+        grid(seeds=())
     grid(variants=("baseline",), seeds=(0,), lr=0.02)
     grid(variants=("baseline",), seeds=(0,), other=1)
     assert trained[2:] == [("baseline", 0)] * 2, "other settings or pictures are another run"
