@@ -25,7 +25,8 @@
     rows      one measurement = one line of JSON
     train     `fit` and `evaluate`: one visible loop
     workers   jobs in processes of their own, several at a time
-    study     runs from seeds to rows, one or a grid of them, and what they say of the claims
+    study     runs from seeds to rows, one or a grid of them
+    findings  what finished runs say of the paper's claims
     race      how soon runs reach a training error
     plots     figures from rows
     gallery   figures of pictures: a set, its colours, crops, colour noise, views

@@ -22,7 +22,7 @@ def report(args) -> int:
 
 def train(args) -> int:
     """Train one net without a notebook, into the same run folder and row as notebook 04."""
-    from . import config, data, study
+    from . import config, data, findings, study
 
     scale, device = config.scale_of(args.scale), study.pick_device(args.device)
     fields = {name: value_of(text) for name, text in args.fields}
@@ -32,7 +32,7 @@ def train(args) -> int:
     run = study.run(
         "04_train", args.spec, spec, scale.name, training, test, seed=args.seed, device=device, name=args.run
     )
-    for row in study.view_errors(run):
+    for row in findings.view_errors(run):
         print("{measure} error, {views}: {value:.2f} % ({low:.2f} to {high:.2f}, n = {n})".format(**row))
     print(run.folder)
     return 0

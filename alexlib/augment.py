@@ -66,6 +66,8 @@ def random_windows(n: int, side: int, size: int, augment: Augment, generator: to
 def random_crop_flip(pixels, size: int, augment: Augment, generator: torch.Generator):
     """Random windows, half of them mirrored: uint8 (N, size, size, 3)."""
     top, left, mirrored = random_windows(len(pixels), pixels.shape[1], size, augment, generator)
+    if augment.crop == "centre" and not augment.flip:
+        return centre_crop(pixels, size)
     return crop(pixels, top.to(pixels.device), left.to(pixels.device), mirrored.to(pixels.device), size)
 
 

@@ -229,7 +229,7 @@ SCALES = {
         Scale(
             "sample", "sample", 256, "generated pictures, made in seconds; a laptop without GPU, minutes",
             {"classes": 10, "width": 0.25, "epochs": 16, "batch": 32, "lr": 0.005, "validation": 0.1},
-            {"width": 0.5, "epochs": 12, "batch": 32},
+            {"input": 24, "width": 0.25, "epochs": 10, "batch": 32},
         ),
         Scale("cifar10", "cifar10", 32, "60,000 small pictures; laptop, 1 GPU", None, {}),
         Scale(

@@ -8,6 +8,7 @@ import torch
 
 from alexlib.layers import ACTIVATION_LAYERS
 from alexlib.race import reached
+from alexlib.stats import over_seeds
 
 TRAIN, HELD_OUT, PAPER_LINE = "#7a7a7a", "#c4420f", "#1f5fa8"
 TOWERS = ("#1f5fa8", "#c4420f")
@@ -38,17 +39,24 @@ def contact_sheet(images, columns: int = 10, rows: int = 3):
     return figure
 
 
-def signal_sizes(signals: dict[str, list[dict]]):
-    """Sizes of activations and gradients by layer, one line a net: {name: rows of `diagnostics.signals`}."""
+def signal_sizes(signals: dict[str, list[dict]], styles: dict[str, dict] | None = None):
+    """Sizes of activations and gradients by layer, one line a net: {name: rows of `diagnostics.signals`}.
+
+    `styles` are matplotlib's, by name; the two readings have theirs.
+    """
     figure, axes = new_figure(9, 3, 1, 2)
     for (key, title), axis in zip(
-        (("output", "What arrives: outputs before ReLU"), ("gradient", "What comes back: gradient of the loss")),
+        (
+            ("output", "What arrives: outputs before the non-linearity"),
+            ("gradient", "What comes back: gradient of the loss"),
+        ),
         axes,
         strict=True,
     ):
         for name, rows in signals.items():
             sizes = [r[key] for r in rows]
-            axis.semilogy([r["layer"] for r in rows], sizes, "o-", color=READINGS.get(name), label=name)
+            style = {"color": READINGS.get(name), **(styles or {}).get(name, {})}
+            axis.semilogy([r["layer"] for r in rows], sizes, marker="o", label=name, **style)
         axis.set_title(title, loc="left")
         axis.set_ylabel("standard deviation over units")
         axis.legend(frameon=False)
@@ -80,7 +88,7 @@ def learning_curves(history: list[dict], chance: float):
 
 
 def view_errors(errors: list[dict], gains: list[dict]):
-    """Errors by views, and what ten views gain: rows of `study.view_errors` and of `study.view_gains`.
+    """Errors by views, and what ten views gain: rows of `findings.view_errors` and of `findings.view_gains`.
 
     Errors and gains in points; the bars are 95 % intervals over test pictures, the dashed lines the paper's gains.
     """
@@ -234,18 +242,23 @@ def rate_search(searches: dict[str, dict[float, list[dict]]], target: float, cha
 
 
 def figure1(runs: dict[str, list[dict]], target: float, chance: float):
-    """The paper's Figure 1: training error against epochs, mean and band of all runs: {name: rows}."""
+    """The paper's Figure 1: training error against epochs, every run, their mean and its 95 % band: {name: rows}."""
     figure, axis = new_figure(6.5, 4)
+    arrivals = []
     for name, rows in runs.items():
         curves = [[chance, *(h["train_top1"] for h in row["history"])] for row in rows]
         shared = min(map(len, curves))
         for curve in curves:  # a run ends where it meets the target
             axis.plot(range(len(curve)), curve, color=UNITS.get(name), lw=0.5, alpha=0.4)
-        curves = np.array([curve[:shared] for curve in curves])
+        mean, low, high = np.transpose([over_seeds(errors) for errors in list(zip(*curves, strict=False))[:shared]])
         style = "-" if name == "relu" else "--"
-        axis.plot(range(shared), curves.mean(0), style, color=UNITS.get(name), label=f"{name}, n = {len(rows)}")
-        axis.fill_between(range(shared), curves.min(0), curves.max(0), color=UNITS.get(name), alpha=0.15, lw=0)
+        axis.plot(range(shared), mean, style, color=UNITS.get(name), label=f"{name}, n = {len(rows)}")
+        if len(rows) > 1:
+            axis.fill_between(range(shared), low, high, color=UNITS.get(name), alpha=0.15, lw=0)
+        epochs = np.mean([reached(row["history"], target, chance) for row in rows])
+        arrivals.append(f"{name} {epochs:.1f}" if np.isfinite(epochs) else f"{name} not always")
     axis.axhline(target, color="k", lw=0.8, ls=":")
+    axis.set_title(f"Epochs to {target:.0%} training error: {', '.join(arrivals)}", loc="left")
     axis.set(xlabel="epochs", ylabel="training error", ylim=(0, None), xlim=0)
     axis.legend(frameon=False)
     return figure

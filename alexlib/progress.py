@@ -4,13 +4,18 @@ import os
 import sys
 import time
 
+listener = None  # in a worker: what its lines go to
 TERMINAL = "ALEXLIB_TERMINAL"  # environment: where a notebook without a reader shows its progress (`report` sets it)
 
 
 class Progress:
-    """`show` draws where somebody can watch, as often as `due` says; `end` leaves the final text."""
+    """`show` draws where somebody can watch, as often as `due` says; `end` leaves the final text.
 
-    def __init__(self):
+    Each text is preceded by `before`, which may be changed between them.
+    """
+
+    def __init__(self, before: str = ""):
+        self.before = before
         self._drawn = 0.0
         self._display = _notebook_display()
         name = os.environ.get(TERMINAL)
@@ -18,16 +23,19 @@ class Progress:
 
     def due(self) -> bool:
         """Twice a second, where somebody can watch."""
-        return bool(self._terminal or self._display) and time.monotonic() - self._drawn > 0.5
+        return bool(self._terminal or self._display or listener) and time.monotonic() - self._drawn > 0.5
 
     def show(self, text: str) -> None:
-        self._drawn = time.monotonic()
+        self._drawn, text = time.monotonic(), self.before + text
+        if listener:
+            listener(text)
         if self._display:
             self._display.update(_Text(text))
         if self._terminal:
             print(f"\r\x1b[K{text}", end="", file=self._terminal, flush=True)
 
     def end(self, text: str) -> None:
+        text = self.before + text
         if self._display:
             self._display.update(_Text(text))
         if self._terminal:

@@ -1,32 +1,35 @@
-"""How soon runs reach a training error: epochs and seconds to a target, the best learning rate, a ratio of two groups.
+"""How soon runs reach a training error: epochs to a target, the best learning rate, a ratio of two groups of runs.
 
 A run that ends above the target never reaches it: infinity, which is counted and never left out.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 
 import numpy as np
 
+from alexlib.config import Spec, spec_from
+from alexlib.data import Images
+from alexlib.nets import build
+from alexlib.progress import Progress
+from alexlib.train import fit
 
-def reached(history: list[dict], target: float, chance: float, clock: str = "epoch") -> float:
-    """Epochs, or training seconds, until the training error falls to `target`, between epochs on a straight line.
+
+def reached(history: list[dict], target: float, chance: float) -> float:
+    """Epochs until the training error falls to `target`, between two epochs on a straight line.
 
     Args:
-        history: rows of an epoch each, with train_top1 (0..1), pictures_per_second and seconds.
+        history: rows of an epoch each, with train_top1 (0..1).
         chance: the error before the first epoch.
-        clock: "epoch" or "seconds".
     """
-    if clock not in ("epoch", "seconds"):
-        raise ValueError(f"clock {clock!r}: expected 'epoch' or 'seconds'")
-    before, time = chance, 0.0
+    before = chance
     if before <= target:
         return 0.0
-    for row in history:
-        error, length = row["train_top1"], 1.0 if clock == "epoch" else row["seconds"]
-        if error <= target:
-            return time + length * (before - target) / (before - error)
-        before, time = error, time + length
+    for epoch, row in enumerate(history):
+        if (error := row["train_top1"]) <= target:
+            return epoch + (before - target) / (before - error)
+        before = error
     return math.inf
 
 
@@ -77,13 +80,65 @@ def search(
 def ratio(slow: list[float], fast: list[float], seed: int = 0, draws: int = 10_000) -> tuple[float, float, float]:
     """Mean of `slow` over mean of `fast`, with its 95 % bootstrap interval over the runs of both: (ratio, low, high).
 
-    Infinite where runs that never reached the target are among the slow ones.
+    A single run of either has no interval: its bounds are 0 and infinite.
     """
     slow, fast = np.asarray(slow, np.float64), np.asarray(fast, np.float64)
-    if not len(slow) or not len(fast) or not np.isfinite(fast).all():
-        raise ValueError("the fast runs must all have reached the target, and there must be some of both")
+    if min(len(slow), len(fast)) < 2:
+        return float(slow.mean() / fast.mean()), 0.0, math.inf
     rng = np.random.default_rng(seed)
     means = [group[rng.integers(len(group), size=(draws, len(group)))].mean(1) for group in (slow, fast)]
     drawn = np.sort(means[0] / means[1])
     low, high = drawn[int(0.025 * draws)], drawn[int(0.975 * draws)]
     return float(slow.mean() / fast.mean()), float(low), float(high)
+
+
+def sooner(slow: list[dict], fast: list[dict], target: float, chance: float) -> dict:
+    """How many times sooner the rows of `fast` reach the target than those of `slow`.
+
+    Returns value, low, high (95 %), slow and fast (mean epochs), n (runs of each) and bound: what value is. A run that
+    never reaches the target counts as one that does at the end of its last possible epoch, so that value is only
+    "at least" (some slow ones did not reach it), "at most" (some fast ones), "unknown" (both); else "".
+    """
+    times, complete = [], []
+    for rows in (slow, fast):
+        epochs = [reached(row["history"], target, chance) for row in rows]
+        limits = [row["config"]["train"]["epochs"] for row in rows]
+        times.append(np.minimum(epochs, limits))
+        complete.append(bool(np.isfinite(epochs).all()))
+    value, low, high = ratio(*times)
+    bound = {(True, True): "", (False, True): "at least", (True, False): "at most"}.get(tuple(complete), "unknown")
+    means = {name: float(group.mean()) for name, group in zip(("slow", "fast"), times, strict=True)}
+    return {"value": value, "low": low, "high": high, **means, "n": (len(slow), len(fast)), "bound": bound}
+
+
+def at_best_rates(rows: list[dict], spec: Spec, chance: float) -> dict[tuple[str, str], list[dict]]:
+    """Rows by (stack, activation): the runs at the best rate of seed 0, those of the other seeds where there are any.
+
+    Only runs trained as `spec` is, but for the rate, count.
+    """
+    groups = {}
+    for row in rows:
+        theirs = spec_from(row["config"])
+        if dataclasses.replace(theirs.train, lr=spec.train.lr) == spec.train and theirs.augment == spec.augment:
+            group = groups.setdefault((theirs.net.stack, theirs.net.activation), {})
+            group.setdefault(theirs.train.lr, []).append(row)
+    found = {}
+    for name, group in groups.items():
+        searched = {rate: row["history"] for rate, runs in group.items() for row in runs if row["seed"] == 0}
+        if searched:
+            runs = group[best_rate(searched, spec.train.target, chance)]
+            found[name] = [row for row in runs if row["seed"]] or runs
+    return found
+
+
+def pace(specs: dict[str, Spec], images: Images, device: str = "cpu", rounds: int = 3) -> dict[str, float]:
+    """Training pictures/s of some specs on this machine: the median of rounds of 20 batches, the specs taking turns."""
+    models = {name: build(spec) for name, spec in specs.items()}
+    speeds, line, nothing = {name: [] for name in specs}, Progress("timing in turns: "), images.subset([])
+    for turn in range(rounds + 1):  # the first warms up
+        for name, spec in specs.items():
+            part = images.subset(range(min(len(images), 20 * spec.train.batch)))
+            once = spec.replace(epochs=1, target=0.0)
+            (epoch,) = fit(models[name], part, nothing, once, seed=turn, device=device, progress=line)
+            speeds[name].append(epoch["pictures_per_second"])
+    return {name: float(np.median(found[1:])) for name, found in speeds.items()}

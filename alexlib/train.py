@@ -31,6 +31,7 @@ def fit(
     device: str = "cpu",
     folder: Path | None = None,
     finish: int | None = None,
+    progress: Progress | None = None,
 ) -> list[dict]:
     """Train `model` in place; returns one row an epoch.
 
@@ -41,6 +42,7 @@ def fit(
     Args:
         val: held-out pictures for the curves and the plateau rule; never the test set.
         finish: stop after this epoch as if interrupted (the schedule still runs over `spec.train.epochs`).
+        progress: where to show it; by default a line of its own.
 
     Rows: epoch, step, lr, bias_lr, train_loss, train_top1 (running, with augmentation and dropout, as in 2012),
     val_loss, val_top1, val_top5 (errors in 0..1), pictures_per_second, seconds.
@@ -61,7 +63,7 @@ def fit(
     history, begun, watch = [], {}, Watch(spec.net.classes)
     if folder:
         history, begun = resume(folder, model, optimizer, spec, seed, train)
-    progress, saved = Progress(), time.monotonic()
+    progress, saved = progress or Progress(), time.monotonic()
     while len(history) < min(t.epochs, finish or t.epochs) and not finished(t, history):
         epoch, started = len(history), time.perf_counter() - begun.get("seconds", 0.0)
         weight_lr, bias_lr = learning_rates(t, history)

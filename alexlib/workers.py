@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
+from alexlib import progress as progress_line
 from alexlib.progress import Progress, clock
 
 MEMORY = 3 * 2**30  # bytes that a worker may need: AlexNet at batch 128 in training
@@ -38,8 +39,8 @@ def each(function: Callable, jobs: Iterable[tuple], workers: int, threads: int, 
     """
     before, jobs = set(multiprocessing.active_children()), list(jobs)
     context = multiprocessing.get_context("spawn")  # forked threads of torch hang
-    progress, started = Progress(), time.monotonic()
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(threads,)) as pool:
+    progress, started, lines, line = Progress(), time.monotonic(), context.SimpleQueue(), ""
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(threads, lines)) as pool:
         try:
             futures = [pool.submit(function, *job) for job in jobs]
             waiting = set(futures)
@@ -49,8 +50,10 @@ def each(function: Callable, jobs: Iterable[tuple], workers: int, threads: int, 
                     future.result()
                 finished = len(jobs) - len(waiting)
                 left = f", {clock((time.monotonic() - started) / finished * len(waiting))} left" if finished else ""
+                while not lines.empty():
+                    line = f"; {lines.get()}"
                 if progress.due():
-                    progress.show(f"{finished} of {len(jobs)} {what}, {workers} at a time{left}")
+                    progress.show(f"{finished} of {len(jobs)} {what}, {workers} at a time{left}{line}")
         except BrokenProcessPool as error:
             raise OSError("a worker was killed, perhaps for want of memory: run the same again, it goes on") from error
         finally:
@@ -62,9 +65,10 @@ def each(function: Callable, jobs: Iterable[tuple], workers: int, threads: int, 
     yield from (future.result() for future in futures)
 
 
-def _begin(threads: int) -> None:
-    """In a new worker: its share of the cores, nobody to show progress to, and an end when its parent ends."""
+def _begin(threads: int, lines) -> None:
+    """In a new worker: its share of the cores, progress to the parent alone, and an end when its parent ends."""
     torch.set_num_threads(threads)
+    progress_line.listener = lines.put
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -4,7 +4,7 @@
 
 One process; the cases take turns, with 50,000 random pictures in memory. Newcomer: torch's modules, fp32, default
 layout, a plain loop over a TensorDataset's DataLoader. Writes `benchmarks/results/<machine>.json`; seconds for
-50,000 pictures follow from the pictures/s.
+50,000 pictures follow from the pictures/s. Then tanh alone, torch's and ours, on small and large bfloat16 numbers.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from alexlib import augment
 from alexlib.batches import Feed, generator, order
 from alexlib.config import FIGURE1
 from alexlib.data import Images
+from alexlib.layers import Tanh
 from alexlib.nets import build
 from alexlib.optim import make_optimizer
 from alexlib.train import autocast, keep_freed_memory
@@ -83,17 +84,38 @@ def main() -> None:
         "four-layer net, bf16": ours(images, "bf16"),
         "four-layer net, tanh, bf16": ours(images, "bf16", "tanh"),
     }
-    runs = {name: [] for name in cases}
-    for turn in range(args.rounds + 1):  # the first one warms up
-        for name, steps in cases.items():
-            started = time.perf_counter()
-            for _ in islice(steps, args.batches):
-                pass
-            if turn:
-                runs[name].append(args.batches * 128 / (time.perf_counter() - started))
+    runs = in_turns(cases, args.rounds, args.batches, args.batches * 128)
     epochs = {name: {"epoch_s": round(N / float(np.median(speeds)), 1)} for name, speeds in runs.items()}
     print(epochs)
     print(record("CIFAR epoch", "pictures/s", runs, epochs, batch=128))
+    millions = 4
+    alone = {
+        f"{name}, inputs of standard deviation {std}": repeat(f, std * torch.randn(millions * 10**6))
+        for std in (1, 80)
+        for name, f in (("torch.tanh, bf16", torch.tanh), ("alexlib.layers.Tanh, bf16", Tanh()))
+    }
+    print(record("tanh", "million numbers/s", in_turns(alone, args.rounds, 5, 5 * millions), {}, batch=None))
+
+
+def in_turns(cases: dict[str, Iterator], rounds: int, steps: int, work: float) -> dict[str, list[float]]:
+    """Work a second of each case, a value a round; the cases take turns, `steps` steps at a time."""
+    found = {name: [] for name in cases}
+    for turn in range(rounds + 1):  # the first one warms up
+        for name, endless in cases.items():
+            started = time.perf_counter()
+            for _ in islice(endless, steps):
+                pass
+            if turn:
+                found[name].append(work / (time.perf_counter() - started))
+    return found
+
+
+def repeat(f, x) -> Iterator[None]:
+    """Endless calls of f on x in bfloat16."""
+    x = x.bfloat16()
+    while True:
+        f(x)
+        yield
 
 
 if __name__ == "__main__":

@@ -9,21 +9,25 @@
 
 import hashlib
 import json
+import math
 import re
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
 
-from alexlib import plots, rows, study
+from alexlib import findings, plots, race, rows
 from alexlib.claims import AMBIGUITIES, CLAIMS
-from alexlib.config import PAPER, SCALES, SOURCE2012, spec_at
-from alexlib.nets import trace_text
+from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
+from alexlib.nets import STACKS, trace_text
 from alexlib.paths import ROOT
 from alexlib.progress import clock
-from alexlib.stats import wilson
+from alexlib.stats import verdict, wilson
 
 PAGES = ("README.md", "docs/fidelity.md", "docs/performance.md")
 FIGURES = ROOT / "reports" / "figures"
+CHANCE = 0.9  # error of a guess among the ten classes of CIFAR-10
 
 
 def markdown_table(head: tuple, lines: list[tuple]) -> str:
@@ -103,11 +107,54 @@ def augmentation() -> str:
     for found in groups.values():
         net, train = (found[0]["config"][part] for part in ("net", "train"))
         where = f"{found[0]['scale']}, {train['epochs']} epochs, width {net['width']:g}"
-        for row in study.augmentation_effects(found):
+        for row in findings.augmentation_effects(found):
             span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
             lines.append((where, row["name"], row["paper"], f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
     head = ("scale", "left out: effect", "paper, points", "here, points", "95 % interval", "seeds", "verdict")
     return markdown_table(head, lines)
+
+
+def figure1() -> str:
+    """How many times sooner ReLUs reach the target than tanh units, a line a stack, from the rows of notebook 02."""
+    head = (
+        "stack",
+        "ReLU: rate, runs, epochs",
+        "tanh: rate, runs, epochs",
+        "ratio",
+        "95 % interval",
+        "paper",
+        "verdict",
+    )
+    known, lines = _raced(), []
+    paper = next(claim.paper for claim in CLAIMS if claim.id == "relu-speed")
+    for stack in STACKS:
+        pair = [known.get((stack, name)) for name in ("tanh", "relu")]
+        if not all(pair):
+            continue
+        found = race.sooner(*pair, FIGURE1.train.target, CHANCE)
+        tanh, relu = (
+            f"{rows_[0]['config']['train']['lr']:g}, {len(rows_)}, {found[key]:.1f}"
+            for rows_, key in zip(pair, ("slow", "fast"), strict=True)
+        )
+        single = min(found["n"]) < 2
+        span = "-" if single else f"{found['low']:.1f} to {found['high']:.1f}"
+        said = "one run, no verdict"
+        if not single:
+            said = verdict(*(math.log(found[end]) for end in ("low", "high")), math.log(paper), "cifar10")
+        value = f"{found['bound']} {found['value']:.1f}".strip()
+        lines.append((f"`{stack}`", relu, tanh, value, span, paper, said))
+    return markdown_table(head, lines)
+
+
+def tanh() -> str:
+    """The newest benchmark of tanh on each machine."""
+    return _benchmark("tanh", ("case", "speed", "ratio to the first"), lambda _: ())
+
+
+def cifar_epoch() -> str:
+    """The newest benchmark of a CIFAR epoch on each machine."""
+    head = ("case", "speed", "ratio to newcomer", "50,000 pictures")
+    return _benchmark("CIFAR epoch", head, lambda r: (f"{r['epoch_s']:g} s",))
 
 
 def layers() -> str:
@@ -131,7 +178,8 @@ def _benchmark(name: str, head: tuple, more) -> str:
     for file in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         for r in json.loads(file.read_text()):
             if r["benchmark"] == name:
-                what = f"{r['case']}; batch {r['batch']}, {r['device']}"
+                batch = f"batch {r['batch']}, " if r["batch"] else ""
+                what = f"{r['case']}; {batch}{r['device']}"
                 lines.append((what, f"{r['value']:,g} {r['unit']}", f"{r['ratio']:g}", *more(r)))
     return markdown_table(head, lines)
 
@@ -140,6 +188,9 @@ PARTS = {
     "scales": scales,
     "results": results,
     "augmentation": augmentation,
+    "figure-1": figure1,
+    "cifar-epoch": cifar_epoch,
+    "tanh": tanh,
     "layers": layers,
     "steps": steps,
     "data-path": data_path,
@@ -167,13 +218,24 @@ def refresh() -> list[Path]:
         if (new := render(text)) != text:
             page.write_text(new)
             written.append(page)
-    figure = FIGURES / "04_readings.png"
-    if (recorded := _recorded()) and stamp(figure) != digest(recorded):
-        shown = [row for row in recorded if row["scale"] == recorded[0]["scale"]]
-        FIGURES.mkdir(parents=True, exist_ok=True)
-        plots.reading_curves(shown).savefig(figure, metadata={"Software": None, "Description": digest(recorded)})
-        written.append(figure)
+    for name, (drawn_from, draw) in _figures().items():
+        figure = FIGURES / name
+        if drawn_from and stamp(figure) != digest(drawn_from):
+            FIGURES.mkdir(parents=True, exist_ok=True)
+            draw().savefig(figure, metadata={"Software": None, "Description": digest(drawn_from)})
+            written.append(figure)
     return written
+
+
+def _figures() -> dict[str, tuple[list[dict], Callable]]:
+    """The figures of the pages: name, the rows that each is drawn from, and how."""
+    recorded, known = _recorded(), _raced()
+    shown = [row for row in recorded if row["scale"] == recorded[0]["scale"]]
+    runs = {name: found for name in ("relu", "tanh") if (found := known.get(("four-layer", name)))}
+    return {
+        "02_figure1.png": ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
+        "04_readings.png": (recorded, lambda: plots.reading_curves(shown)),
+    }
 
 
 def digest(recorded: list[dict]) -> str:
@@ -187,6 +249,11 @@ def stamp(figure: Path) -> str | None:
         return None
     with Image.open(figure) as picture:
         return picture.info.get("Description")
+
+
+def _raced() -> dict[tuple[str, str], list[dict]]:
+    """The runs of notebook 02 on CIFAR-10 that count, by stack and activation."""
+    return race.at_best_rates(rows.read("02_relu_vs_tanh", "cifar10"), spec_at(FIGURE1, "cifar10"), CHANCE)
 
 
 def _recorded() -> list[dict]:

@@ -50,7 +50,7 @@ import pandas as pd
 import torch
 from IPython.display import Code, Markdown
 
-from alexlib import augment, batches, config, gallery, paper, sample, study, transforms
+from alexlib import augment, batches, config, findings, gallery, paper, sample, study, transforms
 from alexlib import data as sets
 
 # %% [markdown]
@@ -339,13 +339,13 @@ plots.variant_curves(found)
 
 
 # %%
-Code(inspect.getsource(study.overfitting) + inspect.getsource(study.test_error), language="python")
+Code(inspect.getsource(findings.overfitting) + inspect.getsource(findings.test_error), language="python")
 
 # %% [markdown]
 # Each effect is a difference to the baseline of the same seed:
 
 # %%
-effects = study.augmentation_effects(found)
+effects = findings.augmentation_effects(found)
 plots.forest(effects, f"Without crops and flips the net overfits {effects[0]['value']:.1f} points more")
 
 # %% [markdown]
@@ -360,7 +360,7 @@ pd.DataFrame(effects)[columns].style.hide().format(precision=2, na_rep="-")
 
 # %%
 errors = pd.DataFrame(
-    [(r["variant"], r["seed"], study.test_error(r), 100 * r["history"][-1]["train_top1"]) for r in found],
+    [(r["variant"], r["seed"], findings.test_error(r), 100 * r["history"][-1]["train_top1"]) for r in found],
     columns=["variant", "seed", "test error, %", "training error, %"],
 )
 errors.pivot(index="variant", columns="seed").style.format(precision=1)

@@ -51,7 +51,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Code, Markdown
 
-from alexlib import augment, config, diagnostics, layers, nets, optim, paper, plots, study, train
+from alexlib import augment, config, diagnostics, findings, layers, nets, optim, paper, plots, study, train
 from alexlib import data as sets
 
 # %% [markdown]
@@ -227,7 +227,7 @@ plots.learning_curves(history, chance=1 - 1 / len(classes))
 # images.
 
 # %%
-plots.view_errors(study.view_errors(run), study.view_gains(run))
+plots.view_errors(findings.view_errors(run), findings.view_gains(run))
 
 # %% [markdown]
 # ## What the first layer became
@@ -266,7 +266,7 @@ np.testing.assert_allclose(again, run.probabilities["centre"][shown], atol=0.02)
 # and are no test of them. A single run's interval is over test pictures only, not over seeds.
 
 # %%
-pd.DataFrame(study.compare(run)).style.hide().format(na_rep="-", precision=2)
+pd.DataFrame(findings.compare(run)).style.hide().format(na_rep="-", precision=2)
 
 # %%
 Markdown(

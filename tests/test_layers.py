@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from alexlib import layers
-from alexlib.layers import Dropout, LocalResponseNorm, ScaledTanh, SpatialResponseNorm, TowerLinear
+from alexlib.layers import Dropout, LocalResponseNorm, ScaledTanh, SpatialResponseNorm, Tanh, TowerLinear
 
 
 def lrn_loop(a, n, k, alpha, beta, towers):
@@ -152,3 +152,19 @@ def test_tower_linear_is_one_linear_layer_a_tower():
 def test_scaled_tanh_is_one_at_one():
     x = torch.tensor([-1.0, 0.0, 1.0])
     torch.testing.assert_close(ScaledTanh()(x), x, atol=1e-4, rtol=0)
+
+
+def test_tanh_in_bfloat16_is_torchs_for_every_number():
+    numbers = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.bfloat16)
+    mine, torchs = (numbers[numbers.isfinite()].clone().requires_grad_() for _ in range(2))
+    y, expected = Tanh()(mine), torch.tanh(torchs)
+    assert y.dtype == torch.bfloat16 and torch.equal(y, expected)
+    arriving = torch.randn(len(mine), generator=torch.Generator().manual_seed(1)).bfloat16()
+    y.backward(arriving)
+    expected.backward(arriving)
+    assert torch.equal(mine.grad, torchs.grad)
+
+
+@pytest.mark.parametrize("layer", [Tanh(), ScaledTanh()])
+def test_tanh_layers_have_their_derivative(layer):
+    torch.autograd.gradcheck(layer, torch.linspace(-3, 3, 9, dtype=torch.float64).requires_grad_())

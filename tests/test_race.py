@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from alexlib.race import best_rate, ratio, reached, search
+from alexlib.config import FIGURE1, spec_at
+from alexlib.data import load
+from alexlib.race import at_best_rates, best_rate, pace, ratio, reached, search, sooner
 
 
 def history(*errors, seconds=10.0):
@@ -18,12 +20,9 @@ def test_the_target_is_met_on_the_line_between_epochs():
     for target in (0.89, 0.75, 0.6, 0.5, 0.41, 0.25, 0.2):
         expected = np.interp(-target, -ends, np.arange(4))  # the line falls, so both are turned round
         assert reached(curve, target, 0.9) == pytest.approx(expected)
-        assert reached(curve, target, 0.9, "seconds") == pytest.approx(10 * expected)
     assert reached(curve, 0.15, 0.9) == pytest.approx(4.75), "the first time it holds, after a rise too"
     assert reached(curve, 0.05, 0.9) == math.inf and reached([], 0.5, 0.9) == math.inf
     assert reached(curve, 0.95, 0.9) == 0
-    with pytest.raises(ValueError, match="'epoch' or 'seconds'"):
-        reached(curve, 0.5, 0.9, "hours")
 
 
 def test_best_rate_is_the_fewest_epochs_or_else_the_lowest_error():
@@ -66,8 +65,52 @@ def test_ratio_covers_the_truth():
     assert ratio([6, 12], [3, 3])[0] == 3 and ratio([4.0] * 3, [2.0] * 3) == (2, 2, 2)
 
 
-def test_runs_that_never_arrive_are_counted():
-    value, low, high = ratio([10, math.inf, 12], [2, 2, 2])
-    assert value == high == math.inf and low > 4
-    with pytest.raises(ValueError, match="must all have reached"):
-        ratio([10], [2, math.inf])
+def test_a_single_run_has_no_interval():
+    assert ratio([8.0], [2.0, 2.0]) == (4, 0, math.inf)
+
+
+# ---- rows ----------------------------------------------------------------------------------------------------
+
+SPEC = FIGURE1.replace(epochs=10)
+
+
+def row(*errors, activation="relu", lr=0.001, seed=1, **changes):
+    spec = SPEC.replace(activation=activation, lr=lr, **changes)
+    return {"history": history(*errors), "config": spec.as_dict(), "seed": seed}
+
+
+FAST, SLOW, NEVER = (0.5, 0.25), (0.7, 0.6, 0.5, 0.4, 0.3, 0.25), (0.8, 0.7)
+
+
+@pytest.mark.parametrize(("slow", "fast", "value", "bound"), [
+    ((SLOW, SLOW), (FAST, FAST), 6 / 2, ""),
+    ((SLOW, NEVER), (FAST, FAST), (6 + 10) / 2 / 2, "at least"),
+    ((SLOW, SLOW), (FAST, NEVER), 6 / ((2 + 10) / 2), "at most"),
+    ((NEVER, NEVER), (NEVER, FAST), 10 / 6, "unknown"),
+])  # fmt: skip
+def test_runs_that_never_arrive_count_with_all_their_epochs(slow, fast, value, bound):
+    found = sooner([row(*e) for e in slow], [row(*e) for e in fast], 0.25, 0.9)
+    assert found["value"] == pytest.approx(value) and found["bound"] == bound and found["n"] == (2, 2)
+    assert found["low"] <= found["value"] <= found["high"]
+    assert found["slow"] / found["fast"] == pytest.approx(value)
+
+
+def test_best_rates_are_chosen_by_seed_0_and_measured_by_the_others():
+    search_ = [row(*SLOW, seed=0), row(*FAST, lr=0.003, seed=0), row(*SLOW, activation="tanh", seed=0)]
+    others = [row(*SLOW, lr=0.003, seed=seed) for seed in (1, 2)]
+    elsewhere = [row(*FAST, lr=0.01, seed=0, epochs=5), row(*FAST, lr=0.01, seed=0, flip=True), row(*FAST, lr=0.1)]
+    local = row(*SLOW, lr=0.01, seed=0, stack="local", input=24)
+    found = at_best_rates([*search_, *others, *elsewhere, local], SPEC, 0.9)
+    assert found == {
+        ("four-layer", "relu"): others,
+        ("four-layer", "tanh"): [search_[2]],
+        ("local", "relu"): [local],
+    }
+
+
+def test_pace_takes_turns_and_gives_a_speed_each():
+    train, _ = load("sample", 32)
+    spec = spec_at(FIGURE1, "sample", width=0.125)
+    wide = spec.replace(width=2.0, stack="local")
+    speed = pace({"narrow": spec, "wide": wide}, train.subset(range(96)), rounds=2)
+    assert speed["narrow"] > 2 * speed["wide"] > 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexlib import augment, config, rows, study
+from alexlib import augment, config, findings, rows, study
 from alexlib import train as train_module
 from alexlib.batches import Feed
 from alexlib.config import SOURCE2012
@@ -275,10 +275,10 @@ def test_a_run_leaves_one_row_and_is_opened_again_without_training(monkeypatch):
     assert rows.read("99_try", "sample", seed=4) == [first.row]
     assert first.row["metrics"]["ten"]["n"] == 12
     assert first.row["metrics"]["centre"] == evaluate(first.model, test, TINY)
-    errors, gains = study.view_errors(first), study.view_gains(first)
+    errors, gains = findings.view_errors(first), findings.view_gains(first)
     assert [e["value"] for e in errors[:2]] == [100 * first.row["metrics"][v]["top1"] for v in ("centre", "ten")]
     assert gains[0]["value"] == pytest.approx(errors[0]["value"] - errors[1]["value"])
-    assert {row["verdict"] for row in study.compare(first)} == {
+    assert {row["verdict"] for row in findings.compare(first)} == {
         "sample run, no scientific claim",
         "not tested at this scale",
     }
@@ -337,10 +337,10 @@ def test_effects_are_paired_by_seed():
     found = [{"variant": v, "seed": s, "x": x} for v, s, x in (
         ("baseline", 0, 1.0), ("baseline", 1, 5.0), ("baseline", 2, 9.0), ("a", 2, 10.0), ("a", 0, 4.0), ("b", 7, 1.0)
     )]  # fmt: skip
-    effect = study.effect(found, "a", lambda row: row["x"])
+    effect = findings.effect(found, "a", lambda row: row["x"])
     assert (effect["value"], effect["n"]) == (2.0, 2) and effect["low"] == pytest.approx(2 - 12.706)
     with pytest.raises(ValueError, match="no seed has rows of both 'b' and 'baseline'"):
-        study.effect(found, "b", lambda row: row["x"])
+        findings.effect(found, "b", lambda row: row["x"])
 
 
 def test_augmentation_effects_by_hand():
@@ -352,7 +352,7 @@ def test_augmentation_effects_by_hand():
     found = [row("baseline", s, 0.30, 0.36, 0.35) for s in (0, 1)]
     found += [row("no-crops-flips", s, 0.10 + 0.01 * s, 0.46, 0.45) for s in (0, 1)]
     found += [row("no-colour-noise", s, 0.28, 0.34, 0.34) for s in (0, 1)]
-    overfit, colour, crops = study.augmentation_effects(found)
+    overfit, colour, crops = findings.augmentation_effects(found)
     assert overfit["value"] == pytest.approx((36 + 35) / 2 - 6) and overfit["verdict"] == "reproduced"
     assert colour["value"] == pytest.approx(-1.0) and (colour["paper"], colour["verdict"]) == (1.0, "not reproduced")
     assert crops["value"] == pytest.approx(10.0) and crops["paper"] is None and crops["n"] == 2
@@ -371,7 +371,7 @@ def test_an_error_on_imagenet_is_compared_with_the_papers(top1, expected):
     run = study.run("99_try", "baseline", TINY, "sample", images(), images(12, "test"), seed=4)
     ten = {"top1": top1, "top5": 0.18, "n": 50_000}
     run.row |= {"scale": "imagenet", "data": {"name": "imagenet"}, "metrics": {"ten": ten}}
-    verdicts = {row["claim"]: row["verdict"] for row in study.compare(run)}
+    verdicts = {row["claim"]: row["verdict"] for row in findings.compare(run)}
     assert (verdicts["top-1 error, ten views"], verdicts["top-5 error, ten views"]) == (expected, "reproduced")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from alexlib import data, rows, study, workers
 from alexlib.config import FIGURE1, spec_at
 from alexlib.paths import ROOT
+from alexlib.progress import Progress
 
 
 def slow_square(x, folder):
@@ -30,6 +32,24 @@ def test_results_come_in_the_order_of_the_jobs(tmp_path, capfd):
     ran = [path.name.split("-") for path in tmp_path.iterdir()]
     assert {threads for _, _, threads in ran} == {"1"} and len({pid for _, pid, _ in ran}) == 2
     assert capfd.readouterr().err.startswith("3 runs, 2 at a time, in ")
+
+
+def talk(x):
+    """Runs in a worker: a line of progress, and time for it to arrive."""
+    line = Progress(f"job {x}: ")
+    while not line.due():
+        time.sleep(0.05)
+    line.show("half of it")
+    time.sleep(2.5)
+
+
+def test_what_workers_say_is_shown_with_what_is_left(monkeypatch):
+    shown = []
+    monkeypatch.setattr(workers.Progress, "due", lambda _: True)
+    monkeypatch.setattr(workers.Progress, "show", lambda _, text: shown.append(text))
+    list(workers.each(talk, [(1,), (2,)], workers=1, threads=1))
+    assert "0 of 2 runs, 1 at a time; job 1: half of it" in shown
+    assert any(re.fullmatch("1 of 2 runs, 1 at a time, [0-9]+ s left; job 2: half of it", line) for line in shown)
 
 
 def alive(pid):
@@ -168,3 +188,15 @@ def test_a_spec_of_a_small_net_leaves_a_row_that_is_found_again():
     assert row["config"]["net"]["stack"] == "four-layer"
     assert study.grid("99_small", {"relu": spec}, (0,), "sample", few, test) == [row]
     assert rows.read("99_small", "sample") == [row]
+
+
+def test_a_grid_shows_which_run_it_is_at_and_the_time_left(monkeypatch):
+    train, test = data.load("sample", 32)
+    shown = []
+    monkeypatch.setattr(study.Progress, "due", lambda _: True)
+    monkeypatch.setattr(study.Progress, "show", lambda self, text: shown.append(self.before + text))
+    spec = spec_at(FIGURE1, "sample", epochs=1, width=0.125, precision="fp32")
+    study.grid("99_shown", {"relu": spec, "slow": spec.replace(lr=1e-5)}, (0,), "sample", train.subset(range(64)), test)
+    first, second = shown[:2], shown[2:]
+    assert all(line.startswith("run 1 of 2: relu, seed 0: epoch 1/1, step ") for line in first) and len(second) == 2
+    assert all(re.match("run 2 of 2, [0-9]+ s left: slow, seed 0: epoch 1/1, step ", line) for line in second)
