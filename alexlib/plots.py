@@ -59,7 +59,7 @@ def signal_sizes(signals: dict[str, list[dict]], styles: dict[str, dict] | None 
             axis.semilogy([r["layer"] for r in rows], sizes, marker="o", label=name, **style)
         axis.set_title(title, loc="left")
         axis.set_ylabel("standard deviation over units")
-        axis.legend(frameon=False)
+    axes[1].legend(frameon=False)
     return figure
 
 
@@ -223,26 +223,33 @@ def activation_functions(names: list[str]):
 
 
 def rate_search(searches: dict[str, dict[float, list[dict]]], target: float, chance: float):
-    """Epochs to the target by learning rate, a line for each net: {name: {rate: history}}; never = a ring on top."""
-    figure, axis = new_figure(7, 3)
-    top = 1.15 * max(len(history) for found in searches.values() for history in found.values())
-    for name, found in searches.items():
-        rates = sorted(found)
-        epochs = [reached(found[rate], target, chance) for rate in rates]
-        line = axis.plot(
-            rates, [e if np.isfinite(e) else np.nan for e in epochs], "o-", color=UNITS.get(name), label=name
-        )
-        never = [rate for rate, e in zip(rates, epochs, strict=True) if not np.isfinite(e)]
-        axis.plot(never, [top] * len(never), "o", mfc="none", color=line[0].get_color())
-    axis.set(xscale="log", xlabel="learning rate (rings: not reached)", ylim=(0, 1.1 * top))
-    axis.set_ylabel(f"epochs to {target:.0%} training error")
-    axis.set_title("One run at each rate", loc="left")
-    axis.legend(frameon=False)
+    """What each learning rate comes to, a line a net: epochs to the target, error at the end: {name: {rate: history}}.
+
+    A run that does not reach the target is a ring on top; one that diverged has no error at its end.
+    """
+    figure, axes = new_figure(9, 3, 1, 2)
+    longest = max(len(history) for found in searches.values() for history in found.values())
+    for i, (name, found) in enumerate(searches.items()):
+        rates, colour = sorted(found), UNITS.get(name, f"C{i}")
+        epochs = np.array([reached(found[rate], target, chance) for rate in rates])
+        last = [found[rate][-1]["train_top1"] if found[rate] else np.nan for rate in rates]
+        ring = {"marker": "o", "ls": "", "mfc": "none", "color": colour}
+        axes[0].plot(rates, np.where(np.isfinite(epochs), epochs, np.nan), "o-", color=colour, label=name)
+        axes[0].plot(rates, np.where(np.isfinite(epochs), np.nan, longest * (1.1 + 0.08 * i)), **ring)
+        axes[1].plot(rates, last, "o-", color=colour, label=name)
+    for axis in axes:
+        axis.set(xscale="log", xlabel="learning rate")
+    axes[0].set(ylabel=f"epochs to {target:.0%} training error", ylim=(0, longest * (1.15 + 0.08 * len(searches))))
+    axes[0].set_title("One run at each rate (ring: not reached)", loc="left")
+    axes[1].axhline(target, color="k", lw=0.8, ls=":")
+    axes[1].set(ylim=0)
+    axes[1].set_title("Training error where it ends", loc="left")
+    axes[1].legend(frameon=False)
     return figure
 
 
 def figure1(runs: dict[str, list[dict]], target: float, chance: float):
-    """The paper's Figure 1: training error against epochs, every run, their mean and its 95 % band: {name: rows}."""
+    """The paper's Figure 1: training error against epochs, all runs, mean and 95 % band (from 3): {name: rows}."""
     figure, axis = new_figure(6.5, 4)
     arrivals = []
     for name, rows in runs.items():
@@ -253,12 +260,12 @@ def figure1(runs: dict[str, list[dict]], target: float, chance: float):
         mean, low, high = np.transpose([over_seeds(errors) for errors in list(zip(*curves, strict=False))[:shared]])
         style = "-" if name == "relu" else "--"
         axis.plot(range(shared), mean, style, color=UNITS.get(name), label=f"{name}, n = {len(rows)}")
-        if len(rows) > 1:
+        if len(rows) > 2:  # Student's interval over two runs says nothing
             axis.fill_between(range(shared), low, high, color=UNITS.get(name), alpha=0.15, lw=0)
         epochs = np.mean([reached(row["history"], target, chance) for row in rows])
         arrivals.append(f"{name} {epochs:.1f}" if np.isfinite(epochs) else f"{name} not always")
     axis.axhline(target, color="k", lw=0.8, ls=":")
     axis.set_title(f"Epochs to {target:.0%} training error: {', '.join(arrivals)}", loc="left")
-    axis.set(xlabel="epochs", ylabel="training error", ylim=(0, None), xlim=0)
+    axis.set(xlabel="epochs", ylabel="training error", ylim=(0, 1), xlim=0)
     axis.legend(frameon=False)
     return figure

@@ -9,11 +9,31 @@ from collections.abc import Callable
 
 import numpy as np
 
-from alexlib.config import Spec, spec_from
+from alexlib.config import ACTIVATIONS, Spec, spec_from
 from alexlib.data import Images
 from alexlib.nets import build
 from alexlib.progress import Progress
 from alexlib.train import fit
+
+
+def entries(activations: str, learning_rates: str, seeds: int) -> tuple[list[str], list[float], range]:
+    """Who takes part, from a notebook's parameters: "relu,tanh", "0.001,0.01" and a number of runs.
+
+    Returns names, rates and the seeds of the runs that count: 1, 2, ... Raises ValueError with what is expected.
+    """
+    names = [name.strip() for name in activations.split(",")]
+    if len(set(names)) < max(2, len(names)) or not set(names) <= set(ACTIVATIONS):
+        known = ", ".join(ACTIVATIONS)
+        raise ValueError(f"activations {activations!r}: expected two or more different ones out of {known}")
+    try:
+        rates = sorted({float(rate) for rate in learning_rates.split(",")})
+    except ValueError:
+        rates = []
+    if len(rates) < 2 or not 0 < rates[0] <= rates[-1] < math.inf:
+        raise ValueError(f"learning_rates {learning_rates!r}: expected two or more numbers above 0, as in '0.001,0.01'")
+    if type(seeds) is not int or seeds < 1:
+        raise ValueError(f"seeds {seeds!r}: expected a whole number from 1")
+    return names, rates, range(1, seeds + 1)
 
 
 def reached(history: list[dict], target: float, chance: float) -> float:
@@ -57,14 +77,12 @@ def search(
 
     Args:
         run: gives {rate: history} for some rates.
+        rates: two or more different ones above 0.
         extensions: how often, at most.
 
-    Returns the rate and all histories. Raises ValueError for fewer than two rates, or rates that are not positive.
+    Returns the rate and all histories.
     """
-    rates = sorted(set(rates))
-    if len(rates) < 2 or rates[0] <= 0:
-        raise ValueError(f"learning rates {rates}: expected two or more different ones above 0")
-    found = run(rates)
+    found = run(sorted(rates))
     for _ in range(extensions):
         best, known = best_rate(found, target, chance), sorted(found)
         if best == known[0]:

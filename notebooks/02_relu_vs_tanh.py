@@ -54,7 +54,7 @@ from alexlib.layers import ACTIVATION_LAYERS
 
 # %%
 device, scale_here = study.pick_device(devices), config.scale_of(scale)
-names, rates = activations.split(","), [float(rate) for rate in learning_rates.split(",")]
+names, rates, counted = race.entries(activations, learning_rates, seeds)
 given = dict(stack=stack, precision=precision, epochs=max_epochs or None)
 base = config.spec_at(config.FIGURE1, scale, input=24 if stack == "local" else None, **given)
 specs = {name: base.replace(activation=name) for name in names}
@@ -127,7 +127,8 @@ plots.rate_search({name: found for name, (_, found) in searches.items()}, target
 #
 # The same batch through both nets, before training and after two epochs at
 # the best rate of each: how large is what comes out
-# of each layer before its non-linearity, how large the gradient that comes back?
+# of each layer before its non-linearity, how large the gradient that comes back? A tanh unit whose input
+# is beyond 3 or so is saturated.
 
 # %%
 some = np.linspace(0, len(training) - 1, 256).astype(int)
@@ -147,7 +148,7 @@ def after(name, epochs):
 # %%
 looks = [(name, epochs) for name in names for epochs in (0, 2)]
 lines = {f"{name}, {epochs} epochs": after(name, epochs) for name, epochs in looks}
-colours, dashes = {name: f"C{i}" for i, name in enumerate(names)}, {0: ":", 2: "-"}
+colours, dashes = {name: plots.UNITS.get(name, f"C{i}") for i, name in enumerate(names)}, {0: ":", 2: "-"}
 styles = {f"{name}, {epochs} epochs": dict(color=colours[name], ls=dashes[epochs]) for name, epochs in looks}
 plots.signal_sizes(lines, styles)
 
@@ -159,7 +160,7 @@ plots.signal_sizes(lines, styles)
 # the 2012 code.
 
 # %%
-runs = {name: rows_at(name, [best[name]], range(1, seeds + 1)) for name in names}
+runs = {name: rows_at(name, [best[name]], counted) for name in names}
 plots.figure1(runs, target, chance)
 
 # %% [markdown]

@@ -105,3 +105,41 @@ def test_forest_draws_effect_interval_and_the_papers_value():
     drawn = [line.get_xdata() for line in axis.lines]
     assert [list(x) for x in drawn] == [[-1.0], [0.5, 1.5], [1.0], [2.0, 2.0], [0, 0]]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["y", "x"]
+
+
+def race_row(*errors):
+    return {"history": [{"train_top1": error} for error in errors]}
+
+
+def test_figure1_draws_every_run_their_mean_and_a_band_from_three_runs():
+    runs = {
+        "relu": [race_row(0.5, 0.2), race_row(0.6, 0.3, 0.1)],
+        "tanh": [race_row(*e) for e in ([0.8], [0.7], [0.6])],
+    }
+    figure = plots.figure1(runs, target=0.25, chance=0.9)
+    (axis,) = figure.axes
+    lines = {line.get_label(): line for line in axis.lines}
+    np.testing.assert_allclose(lines["relu, n = 2"].get_ydata(), [0.9, 0.55, 0.25])
+    np.testing.assert_allclose(lines["tanh, n = 3"].get_ydata(), [0.9, 0.7])
+    assert len(axis.lines) == 2 + 3 + 2 + 1 and len(axis.collections) == 1
+    expected = (1 + 0.25 / 0.3 + 2 + 0.05 / 0.2) / 2
+    assert axis.get_title(loc="left") == f"Epochs to 25% training error: relu {expected:.1f}, tanh not always"
+    band = axis.collections[0].get_paths()[0].vertices
+    assert abs(band[:, 1].max() - (0.7 + 4.303 * 0.1 / 3**0.5)) < 1e-6, "Student's interval"
+
+
+def test_rate_search_shows_epochs_rings_for_never_and_the_last_error():
+    found = {"relu": {0.1: race_row(0.2)["history"], 0.01: race_row(0.5, 0.4)["history"]}, "gelu": {0.1: []}}
+    left, right = plots.rate_search(found, 0.25, 0.9).axes
+    np.testing.assert_allclose(left.lines[0].get_ydata(), [np.nan, 0.65 / 0.7])
+    assert np.isfinite(left.lines[1].get_ydata()).tolist() == [True, False], "the ring"
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [0.4, 0.2])
+    assert np.isnan(right.lines[1].get_ydata()).all()
+
+
+def test_activation_functions_have_their_gradient_beside_them():
+    value, gradient = plots.activation_functions(["relu", "tanh"]).axes
+    x = value.lines[1].get_xdata()
+    np.testing.assert_allclose(value.lines[1].get_ydata(), np.tanh(x), atol=1e-6)
+    np.testing.assert_allclose(gradient.lines[1].get_ydata(), 1 - np.tanh(x) ** 2, atol=1e-6)
+    np.testing.assert_allclose(gradient.lines[0].get_ydata(), x > 0)

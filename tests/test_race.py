@@ -7,7 +7,7 @@ import pytest
 
 from alexlib.config import FIGURE1, spec_at
 from alexlib.data import load
-from alexlib.race import at_best_rates, best_rate, pace, ratio, reached, search, sooner
+from alexlib.race import at_best_rates, best_rate, entries, pace, ratio, reached, search, sooner
 
 
 def history(*errors, seconds=10.0):
@@ -48,12 +48,22 @@ def test_the_search_leaves_the_edges_of_its_grid(best, asked):
     assert abs(math.log(found / best)) < 0.2
 
 
-def test_the_search_stops_after_its_extensions_and_refuses_nonsense():
+def test_the_search_stops_after_its_extensions():
     found, histories = search(lambda rates: {r: history(1 - r / 100) for r in rates}, [0.1, 1.0], 0.1, 0.9)
     assert len(histories) == 5 and found == pytest.approx(1000)
-    for wrong in ([0.1], [0.1, 0.1], [0.0, 0.1], [-1.0, 0.1]):
-        with pytest.raises(ValueError, match="learning rates"):
-            search(dict, wrong, 0.1, 0.9)
+
+
+def test_entries_say_what_is_expected():
+    assert entries("relu, tanh", "0.01,0.001", 2) == (["relu", "tanh"], [0.001, 0.01], range(1, 3))
+    for wrong in ("relu", "relu,relu", "relu,tan", ""):
+        with pytest.raises(ValueError, match=r"two or more different ones out of relu, tanh, scaled_tanh"):
+            entries(wrong, "0.1,0.2", 1)
+    for wrong in ("0.1", "0.1,0.1", "0,0.1", "-1,0.1", "0.1,fast", "", "nan,1", "0.1,inf"):
+        with pytest.raises(ValueError, match=r"learning_rates '.*': expected two or more numbers above 0"):
+            entries("relu,tanh", wrong, 1)
+    for wrong in (0, -1, 1.5, "2", True):
+        with pytest.raises(ValueError, match=r"seeds .*: expected a whole number from 1"):
+            entries("relu,tanh", "0.1,0.2", wrong)
 
 
 def test_ratio_covers_the_truth():
