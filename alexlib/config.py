@@ -58,6 +58,11 @@ class Cifar:
     classes: int = setting(10, "number of classes", low=2, high=100_000)
     width: float = setting(1.0, "fraction of the kernels and hidden units of every layer", low=1 / 32, high=4)
     activation: str = setting("relu", "non-linearity of the hidden layers", one_of=ACTIVATIONS)
+    lrn: bool = setting(
+        False,
+        "response normalisation after the pool of layer 1 and before that of layer 2 (layers-conv-local-11pct.cfg)",
+        one_of=(True, False),
+    )
 
     def __post_init__(self):
         check(self)
@@ -94,11 +99,13 @@ class Train:
     decay: float = setting(0.0005, "weight decay", low=0, high=1)
     bias_lr_factor: float = setting(1.0, "learning rate of the biases over that of the weights", low=0, high=100)
     bias_decay: bool = setting(True, "weight decay acts on biases too", one_of=(True, False))
+    conv_decay: bool = setting(True, "weight decay acts on convolutions too", one_of=(True, False))
     schedule: str = setting(
         "plateau",
         "plateau: / 10 when the validation error stops improving, three times; four-step: equal quarters at factors"
-        " 250^(-i/3), biases two halves at 1 and 1/10; hand-2012: the drops of run 145 as shares of the run; constant",
-        one_of=("plateau", "four-step", "hand-2012", "constant"),
+        " 250^(-i/3), biases two halves at 1 and 1/10; hand-2012: the drops of run 145 as shares of the run; late:"
+        " weights / 10 after 7/8 of the run, / 100 after 15/16; constant",
+        one_of=("plateau", "four-step", "hand-2012", "late", "constant"),
     )
     patience: float = setting(
         0.055,
@@ -203,6 +210,17 @@ FIGURE1 = Spec(
     ),
 )  # fmt: skip
 
+# The 13 % net of the project page (layers-conv-local-13pct.cfg): 160 epochs, its rate lowered for the last 20 and 10.
+CIFAR13 = Spec(
+    "cifar13",
+    Cifar(stack="local", input=24),
+    Augment(colour="none"),
+    Train(
+        epochs=160, lr=0.001, decay=0.004, conv_decay=False, bias_lr_factor=2.0, bias_decay=False, schedule="late",
+        validation=0.0,
+    ),
+)  # fmt: skip
+
 # The paper's one-GPU net (footnote of section 3.2; layers-145-half.cfg): half the kernels but those of conv5.
 ONE_GPU = {"towers": 1, "kernels": (48, 128, 192, 192, 256)}
 
@@ -235,6 +253,10 @@ SCALES = {
         Scale(
             "imagenette", "imagenette", 256, "10 classes of ImageNet photographs; CPU overnight, GPU minutes",
             {"classes": 10, "epochs": 90},
+        ),
+        Scale(
+            "imagenette128", "imagenette", 144, "the same at 128 pixels, as later studies did; CPU, a run in minutes",
+            {"classes": 10, "input": 128, "epochs": 20, "batch": 64, "lr": 0.005},
         ),
         Scale("imagenet", "imagenet", 256, "ILSVRC-2012; one to many GPUs", {"validation": 0.02}),
     )

@@ -29,6 +29,8 @@ STACKS = {
     ),
 }  # fmt: skip
 
+CIFAR_LRN = {"n": 9, "k": 1.0, "alpha": 1e-3 / 9, "beta": 0.75}  # rnorm1, rnorm2 of layers-conv-local-11pct.cfg
+
 
 class AlexNet(nn.Sequential):
     """Five convolutional and three fully-connected layers, from pixels in 0..255 minus the mean image to class scores.
@@ -49,6 +51,8 @@ class AlexNet(nn.Sequential):
         for i in range(1, 6):
             if i not in net.omit:
                 self._conv_stages(i)
+            elif i == 5:
+                self.pool5 = self._pool()
         self.flatten = nn.Flatten()
         self._units = self._maps * self._side**2  # 256 x 6 x 6 in the paper
         for i in (6, 7):
@@ -71,12 +75,15 @@ class AlexNet(nn.Sequential):
         relu = {"relu": ACTIVATION_LAYERS[net.activation]()}
         pool = {}
         if i in (1, 2, 5):
-            size = 3 if net.overlapping else 2
-            pool["pool"] = nn.MaxPool2d(size, 2, ceil_mode=True)
-            self._side = -(-(self._side - size) // 2) + 1
+            pool["pool"] = self._pool()
         first_norm = i in net.lrn and i in net.lrn_before_relu
         for name, stage in (norms | pool | relu if first_norm else relu | norms | pool).items():
             self.add_module(f"{name}{i}", stage)
+
+    def _pool(self) -> nn.MaxPool2d:
+        size = 3 if self.net.overlapping else 2
+        self._side = -(-(self._side - size) // 2) + 1
+        return nn.MaxPool2d(size, 2, ceil_mode=True)
 
     def _conv(self, i: int) -> None:
         net, (size, stride, pad) = self.net, ((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))[i - 1]
@@ -141,10 +148,14 @@ class CifarNet(nn.Sequential):
             self.add_module(f"{kind}{i}", layer)
             if i < len(layers):
                 self.add_module(f"{net.activation}{i}", ACTIVATION_LAYERS[net.activation]())
+            if net.lrn and i == 2:
+                self.add_module("lrn2", LocalResponseNorm(**CIFAR_LRN))
             if pool:
                 kernel = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[pool](3, 2, ceil_mode=True)
                 self.add_module(f"pool{i}", kernel)
                 side = -(-(side - 3) // 2) + 1
+            if net.lrn and i == 1:
+                self.add_module("lrn1", LocalResponseNorm(**CIFAR_LRN))
             maps = out
 
 

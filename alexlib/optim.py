@@ -12,23 +12,27 @@ HAND_2012 = [(epoch / 91, lr / 0.01) for epoch, setting, lr in RUN_145 if settin
 
 
 def make_optimizer(model, t: Train) -> torch.optim.SGD:
-    """v <- momentum v - decay lr w - lr g; w <- w + v, with weights and biases in two groups.
+    """v <- momentum v - decay lr w - lr g; w <- w + v, with weights, biases and undecayed weights in groups.
 
     torch's SGD keeps b = -v / lr instead, which is the same path while lr stays; `set_learning_rates` keeps v when lr
     changes.
     """
-    weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
     biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
+    conv = [layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)] if not t.conv_decay else []
+    others = {id(p) for p in (*biases, *conv)}
+    weights = [p for p in model.parameters() if id(p) not in others]
     groups = [
         {"params": weights, "lr": t.lr, "weight_decay": t.decay},
         {"params": biases, "lr": t.lr * t.bias_lr_factor, "weight_decay": t.decay if t.bias_decay else 0.0},
     ]
+    if conv:
+        groups.append({"params": conv, "lr": t.lr, "weight_decay": 0.0})
     return torch.optim.SGD(groups, momentum=t.momentum, fused=True)
 
 
 def set_learning_rates(optimizer, weight_lr: float, bias_lr: float) -> None:
     """Change the learning rates and leave the velocity v = -lr b as it is."""
-    for group, lr in zip(optimizer.param_groups, (weight_lr, bias_lr), strict=True):
+    for group, lr in zip(optimizer.param_groups, (weight_lr, bias_lr, weight_lr), strict=False):
         if lr != group["lr"]:
             for p in group["params"]:
                 if "momentum_buffer" in optimizer.state[p] and lr:
@@ -47,6 +51,8 @@ def learning_rates(t: Train, history: list[dict]) -> tuple[float, float]:
         return t.lr * _step(done, FOUR_STEP["weights"]), bias * _step(done, FOUR_STEP["biases"])
     if t.schedule == "hand-2012":  # the biases of run 145 were never lowered
         return t.lr * min([1.0] + [factor for share, factor in HAND_2012 if done >= share]), bias
+    if t.schedule == "late":
+        return t.lr * 0.1 ** ((done >= 7 / 8) + (done >= 15 / 16)), bias
     return t.lr, bias
 
 
