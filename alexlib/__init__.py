@@ -20,14 +20,15 @@
     transforms  the same as torchvision transforms
     batches   pictures to the device, a batch at a time, in an order that follows from the seed
     optim     the update rule and the schedules of the learning rates
+    ablations the variants of notebook 03, and the proof that each differs
     watch     speaks up early when a run is not going to learn
     checkpoint  what a run needs to go on where it stopped
     rows      one measurement = one line of JSON
     train     `fit` and `evaluate`: one visible loop
     workers   jobs in processes of their own, several at a time
     study     runs from seeds to rows, one or a grid of them
-    findings  what finished runs say of the paper's claims
     race      how soon runs reach a training error
+    findings  what finished runs say of the paper's claims
     plots     figures from rows
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
     report    notebooks to reports (papermill) and web pages (nbconvert)

@@ -9,7 +9,7 @@ import torch
 
 from alexlib import augment
 from alexlib.batches import generator
-from alexlib.config import ONE_GPU, Augment, Cifar, Spec
+from alexlib.config import CIFAR13, ONE_GPU, Augment, Cifar, Spec, scale_of, spec_at
 from alexlib.layers import ACTIVATION_LAYERS, Dropout, LocalResponseNorm, SpatialResponseNorm
 from alexlib.nets import build
 from alexlib.optim import make_optimizer
@@ -30,6 +30,7 @@ class Variant:
     differs: tuple[str, ...]
     small: dict | None = None
     claims: tuple[tuple[str, str], ...] = ()
+    small_claims: tuple[tuple[str, str], ...] = ()
 
     def of(self, base: Spec) -> Spec | None:
         """The baseline with this change; None for a net that it does not fit."""
@@ -45,6 +46,7 @@ VARIANTS = (
     Variant(
         "no-lrn", "lrn", "no response normalisation at all, as in run 148",
         {"lrn": (), "spatial_norm": ()}, ("stages", "norms"), {"lrn": False}, (("lrn", TEST),),
+        (("lrn-cifar", TEST),),
     ),
     Variant(
         "lrn-conv1-only", "lrn", "no norm after conv2, as in run 167",
@@ -101,6 +103,15 @@ VARIANTS = (
     Variant("tanh", "activation", "tanh units", {"activation": "tanh"}, ("activations",), {"activation": "tanh"}),
 )  # fmt: skip
 GROUPS = tuple(dict.fromkeys(variant.group for variant in VARIANTS))
+
+
+def baseline(scale: str, spec: str = "source2012", **fields) -> Spec:
+    """What the variants of a scale are compared with: a reading of AlexNet, or the 13 % net with LRN for CIFAR-10.
+
+    `fields` are those of `config.spec_at`.
+    """
+    reading = CIFAR13.replace(lrn=True) if scale_of(scale).changes is None else spec
+    return spec_at(reading, scale, **fields)
 
 
 def variants(base: Spec, group: str = "all") -> dict[str, Spec]:

@@ -237,8 +237,10 @@ class Scale:
     small: dict | None = None  # the fields it changes in a spec of a CIFAR net; None: not for such nets
 
     def side_for(self, spec: Spec) -> int:
-        """Side of the packed pictures for a net: CIFAR nets see the pictures at 32 pixels."""
-        return 32 if isinstance(spec.net, Cifar) else self.side
+        """Side of the packed pictures for a net: 32 for CIFAR nets; for AlexNet in proportion to its input."""
+        if isinstance(spec.net, Cifar):
+            return 32
+        return round(self.side * spec.net.input / (self.changes or {}).get("input", 224))
 
 
 SCALES = {

@@ -1,9 +1,12 @@
 """What finished runs say of the paper's claims: errors and effects with their intervals, and verdicts."""
 
+import math
 from collections.abc import Callable
 
 from alexlib import stats
+from alexlib.ablations import GAP, LENGTH, TEST, TRAINING, VARIANTS
 from alexlib.claims import CLAIMS
+from alexlib.race import reached
 from alexlib.study import Run
 from alexlib.train import ranks
 
@@ -31,24 +34,72 @@ def overfitting(row: dict) -> float:
     return 100 * (row["metrics"]["centre"]["top1"] - row["history"][-1]["train_top1"])
 
 
-# Notebook 01: what is measured, in which variant, and the claim of the register that it speaks of.
-AUGMENTATION = {
-    "no crops, flips: overfitting": ("no-crops-flips", overfitting, "crops-overfit"),
-    "no colour noise: test error": ("no-colour-noise", test_error, "colour-pca"),
-    "no crops, flips: test error": ("no-crops-flips", test_error, None),
-}
+def training_error(row: dict) -> float:
+    """Top-1 error on the training pictures as they were shown, in the last epoch, %."""
+    return 100 * row["history"][-1]["train_top1"]
 
 
-def augmentation_effects(found: list[dict]) -> list[dict]:
-    """The effects of leaving augmentation out, without minus with, from the rows of one scale, with their verdicts."""
+def epochs_ratio(found: list[dict], variant: str, baseline: str = "baseline") -> dict:
+    """How many times as many epochs the BASELINE takes to a held-out error: paired by seed, as `effect` returns it.
+
+    The error, for each seed, is the least that both runs reach; between epochs on a straight line. The interval is
+    Student's over the logarithms of the seeds' ratios.
+    """
+    mine, base = ({r["seed"]: r["history"] for r in found if r["variant"] == name} for name in (variant, baseline))
+    seeds = sorted(mine.keys() & base.keys())
+    logs = []
+    for seed in seeds:
+        target = max(min(h["val_top1"] for h in history) for history in (mine[seed], base[seed]))
+        least = [reached(history, target, 1.0, "val_top1") for history in (base[seed], mine[seed])]
+        logs.append(math.log(least[0] / least[1]))
+    mean, low, high = stats.over_seeds(logs)
+    value, low, high = (math.exp(min(bound, 700)) for bound in (mean, low, high))
+    return {"variant": variant, "value": value, "low": low, "high": high, "n": len(seeds)}
+
+
+MEASURES = {TEST: test_error, GAP: overfitting, TRAINING: training_error}
+
+
+def effects(found: list[dict]) -> list[dict]:
+    """What each variant does against the baseline, from the rows of one scale, in the order of `VARIANTS`.
+
+    Every variant has its test error, and before it what else its claims are about. Rows: name, variant, measure, unit,
+    value, low, high, n (paired by seed), claim, statement, paper, log, later, verdict.
+    """
     table, claims = [], {claim.id: claim for claim in CLAIMS}
-    for name, (variant, value, claim) in AUGMENTATION.items():
-        row = {"name": name, "paper": None, **effect(found, variant, value), "verdict": "no claim of the paper"}
-        if claim:
-            row["paper"] = claims[claim].paper
-            row["verdict"] = stats.verdict(row["low"], row["high"], row["paper"], found[0]["scale"])
-        table.append(row)
+    seeds = {name: {r["seed"] for r in found if r["variant"] == name} for name in {r["variant"] for r in found}}
+    for variant in VARIANTS:
+        if not seeds.get(variant.name, set()) & seeds.get("baseline", set()):
+            continue
+        about = variant.small_claims if "stack" in found[0]["config"]["net"] else variant.claims
+        others = [(measure, claim) for claim, measure in about if measure != TEST]
+        for measure, claim in [*others, (TEST, {measure: claim for claim, measure in about}.get(TEST))]:
+            row = {"name": f"{variant.name}: {measure}", "measure": measure, **_effect(found, variant.name, measure)}
+            row |= _claim(claims.get(claim))
+            table.append(row | {"verdict": _verdict(row, found[0]["scale"])})
     return table
+
+
+def _effect(found: list[dict], variant: str, measure: str) -> dict:
+    if measure == LENGTH:
+        return {"unit": "x", **epochs_ratio(found, variant)}
+    return {"unit": "points", **effect(found, variant, MEASURES[measure])}
+
+
+def _claim(claim) -> dict:
+    if claim is None:
+        return dict.fromkeys(("claim", "statement", "paper", "log")) | {"later": ()}
+    later = tuple((study, value) for study, value, _ in claim.later if value is not None)
+    return {"claim": claim.id, "statement": claim.statement, "paper": claim.paper, "log": claim.log, "later": later}
+
+
+def _verdict(row: dict, scale: str) -> str:
+    if row["claim"] is None:
+        return "no claim of the paper"
+    bounds = [row["low"], row["high"], row["paper"]]
+    if row["unit"] == "x":  # a ratio of 1 is no effect
+        bounds = [None if bound is None else math.log(max(bound, 1e-300)) for bound in bounds]
+    return stats.verdict(*bounds, scale)
 
 
 def view_errors(run: Run) -> list[dict]:

@@ -36,20 +36,21 @@ def entries(activations: str, learning_rates: str, seeds: int) -> tuple[list[str
     return names, rates, range(1, seeds + 1)
 
 
-def reached(history: list[dict], target: float, chance: float) -> float:
-    """Epochs until the training error falls to `target`, between two epochs on a straight line.
+def reached(history: list[dict], target: float, chance: float, error: str = "train_top1") -> float:
+    """Epochs until an error falls to `target`, between two epochs on a straight line.
 
     Args:
-        history: rows of an epoch each, with train_top1 (0..1).
+        history: rows of an epoch each, with the error (0..1).
         chance: the error before the first epoch.
+        error: "train_top1" or "val_top1".
     """
     before = chance
     if before <= target:
         return 0.0
     for epoch, row in enumerate(history):
-        if (error := row["train_top1"]) <= target:
-            return epoch + (before - target) / (before - error)
-        before = error
+        if row[error] <= target:
+            return epoch + (before - target) / (before - row[error])
+        before = row[error]
     return math.inf
 
 

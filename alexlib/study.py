@@ -145,6 +145,22 @@ def grid(
     return [_on_record(study, scale, train, *job) for job in wanted]
 
 
+def recorded(study: str, variants: dict[str, Spec], scale: str, train: Images) -> list[dict]:
+    """All rows on record of some variants, whatever their seeds, in the order of the variants."""
+    return [row for variant, spec in variants.items() for row in _known(study, scale, train, variant, spec)]
+
+
+def probabilities(row: dict, train: Images) -> dict[str, np.ndarray] | None:
+    """The test probabilities (N, classes) in each of the views that a run left on this machine; None: it left none."""
+    spec = spec_from(row["config"])
+    name = run_name(row["study"], row["variant"], spec, row["scale"], row["seed"], train)
+    file = runs_root() / name / "test.npz"
+    if not file.exists():
+        return None
+    with np.load(file) as kept:
+        return dict(kept)
+
+
 def _row(study, variant, spec, scale, train, test, seed, device, progress=None) -> None:
     """A run of a grid; one that diverges leaves a row that says so, without metrics."""
     progress = progress or Progress()
@@ -184,9 +200,12 @@ def _finished(study, variant, spec, scale, train, test, seed, epochs, metrics, a
 
 
 def _on_record(study: str, scale: str, train: Images, variant: str, spec: Spec, seed: int) -> dict | None:
-    known = rows.read(study, scale, variant=variant, seed=seed)
-    same = (r for r in known if spec_from(r["config"]) == spec and r["data"]["train"] == train.fingerprint)
-    return next(same, None)
+    return next((row for row in _known(study, scale, train, variant, spec) if row["seed"] == seed), None)
+
+
+def _known(study: str, scale: str, train: Images, variant: str, spec: Spec) -> list[dict]:
+    known = rows.read(study, scale, variant=variant)
+    return [r for r in known if spec_from(r["config"]) == spec and r["data"]["train"] == train.fingerprint]
 
 
 def _keep(file: Path, make) -> dict:

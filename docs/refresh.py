@@ -107,7 +107,7 @@ def augmentation() -> str:
     for found in groups.values():
         net, train = (found[0]["config"][part] for part in ("net", "train"))
         where = f"{found[0]['scale']}, {train['epochs']} epochs, width {net['width']:g}"
-        for row in findings.augmentation_effects(found):
+        for row in findings.effects(found):
             span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
             lines.append((where, row["name"], row["paper"], f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
     head = ("scale", "left out: effect", "paper, points", "here, points", "95 % interval", "seeds", "verdict")

@@ -345,7 +345,7 @@ Code(inspect.getsource(findings.overfitting) + inspect.getsource(findings.test_e
 # Each effect is a difference to the baseline of the same seed:
 
 # %%
-effects = findings.augmentation_effects(found)
+effects = findings.effects(found)
 plots.forest(effects, f"Without crops and flips the net overfits {effects[0]['value']:.1f} points more")
 
 # %% [markdown]

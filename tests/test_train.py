@@ -343,16 +343,16 @@ def test_effects_are_paired_by_seed():
         findings.effect(found, "b", lambda row: row["x"])
 
 
-def test_augmentation_effects_by_hand():
+def test_effects_of_augmentation_by_hand():
     def row(variant, seed, train_error, centre, ten):
         metrics = {"centre": {"top1": centre}, "ten": {"top1": ten}}
         return {"variant": variant, "seed": seed, "scale": "imagenette", "metrics": metrics,
-                "history": [{"train_top1": 1.0}, {"train_top1": train_error}]}  # fmt: skip
+                "config": {"net": {}}, "history": [{"train_top1": 1.0}, {"train_top1": train_error}]}  # fmt: skip
 
     found = [row("baseline", s, 0.30, 0.36, 0.35) for s in (0, 1)]
     found += [row("no-crops-flips", s, 0.10 + 0.01 * s, 0.46, 0.45) for s in (0, 1)]
     found += [row("no-colour-noise", s, 0.28, 0.34, 0.34) for s in (0, 1)]
-    overfit, colour, crops = findings.augmentation_effects(found)
+    overfit, crops, colour = findings.effects(found)
     assert overfit["value"] == pytest.approx((36 + 35) / 2 - 6) and overfit["verdict"] == "reproduced"
     assert colour["value"] == pytest.approx(-1.0) and (colour["paper"], colour["verdict"]) == (1.0, "not reproduced")
     assert crops["value"] == pytest.approx(10.0) and crops["paper"] is None and crops["n"] == 2
