@@ -30,6 +30,7 @@
     race      how soon runs reach a training error
     findings  what finished runs say of the paper's claims
     plots     figures from rows
+    contrasts figures of variants against a baseline
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
     report    notebooks to reports (papermill) and web pages (nbconvert)
 

@@ -1,6 +1,19 @@
 """What a net does with a batch, layer by layer: sizes of activations and gradients, and how many units speak."""
 
+import torch
 import torch.nn.functional as F
+
+
+def through(model, stage: str, x) -> tuple:
+    """What a stage of a net is given and what it makes of it: two float tensors, without gradients."""
+    seen = []
+    hook = getattr(model, stage).register_forward_hook(lambda _stage, inputs, output: seen.extend((*inputs, output)))
+    was_training = model.training
+    with torch.inference_mode():
+        model.eval()(x)
+    hook.remove()
+    model.train(was_training)
+    return tuple(tensor.float() for tensor in seen)
 
 
 def signals(model, x, labels) -> list[dict]:

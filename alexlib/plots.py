@@ -172,40 +172,6 @@ def reading_curves(rows: list[dict]):
     return figure
 
 
-def variant_curves(rows: list[dict]):
-    """Training and held-out error against epochs, a panel each, a colour a variant: mean over seeds, band of all."""
-    figure, axes = new_figure(9, 3.4, 1, 2, sharey=True)
-    names = list(dict.fromkeys(row["variant"] for row in rows))
-    for axis, key, title in ((axes[0], "train_top1", "Training, running"), (axes[1], "val_top1", "Held out")):
-        for i, name in enumerate(names):
-            curves = [[100 * h[key] for h in row["history"]] for row in rows if row["variant"] == name]
-            curves = np.array([curve[: min(map(len, curves))] for curve in curves])
-            epochs = np.arange(1, curves.shape[1] + 1)
-            axis.plot(epochs, curves.mean(0), color=f"C{i}", label=name)
-            axis.fill_between(epochs, curves.min(0), curves.max(0), color=f"C{i}", alpha=0.2, lw=0)
-        axis.set(xlabel="epochs", ylim=0)
-        axis.set_title(title, loc="left")
-    axes[0].set(ylabel="top-1 error, %")
-    axes[1].legend(frameon=False)
-    return figure
-
-
-def forest(effects: list[dict], title: str):
-    """Effects with their intervals, one a line: rows of name, value, low, high (percentage points), paper or None."""
-    figure, axis = new_figure(8, 0.45 * len(effects) + 1.2)
-    axis.set_title(title, loc="left")
-    for i, row in enumerate(reversed(effects)):
-        if np.isfinite(row["low"]):
-            axis.plot([row["low"], row["high"]], [i, i], color=HELD_OUT, lw=3, alpha=0.35)
-        axis.plot(row["value"], i, "o", color=HELD_OUT)
-        if row["paper"] is not None:
-            axis.plot([row["paper"]] * 2, [i - 0.35, i + 0.35], color=PAPER_LINE, ls="--")
-    axis.axvline(0, color="k", lw=0.8)
-    axis.set_yticks(range(len(effects)), [row["name"] for row in reversed(effects)])
-    axis.set(xlabel="percentage points, 95 % interval over seeds (dashed: paper)", ylim=(-0.6, len(effects) - 0.4))
-    return figure
-
-
 def activation_functions(names: list[str]):
     """Non-linearities and their gradients, side by side."""
     figure, axes = new_figure(8, 2.6, 1, 2)

@@ -145,6 +145,12 @@ def grid(
     return [_on_record(study, scale, train, *job) for job in wanted]
 
 
+def opened(study: str, variant: str, spec: Spec, scale: str, train: Images, test: Images, seed: int = 0) -> Run | None:
+    """A finished run of this machine with its trained net; None where there is none."""
+    folder = runs_root() / run_name(study, variant, spec, scale, seed, train)
+    return run(study, variant, spec, scale, train, test, seed=seed) if (folder / "row.json").exists() else None
+
+
 def recorded(study: str, variants: dict[str, Spec], scale: str, train: Images) -> list[dict]:
     """All rows on record of some variants, whatever their seeds, in the order of the variants."""
     return [row for variant, spec in variants.items() for row in _known(study, scale, train, variant, spec)]

@@ -319,7 +319,7 @@ pd.DataFrame(
 ).T.fillna("as baseline")
 
 # %%
-from alexlib import plots
+from alexlib import contrasts
 
 few = training if share >= 1 else training.holdout(1 - share, seed=0)[0]
 found = study.grid("01_augmentation", specs, range(seeds), scale, few, test, device=device)
@@ -330,7 +330,7 @@ Markdown(
 )
 
 # %%
-plots.variant_curves(found)
+contrasts.variant_curves(found)
 
 # %% [markdown]
 # Training error is measured on the pictures as they are shown, so harder pictures make it
@@ -346,7 +346,7 @@ Code(inspect.getsource(findings.overfitting) + inspect.getsource(findings.test_e
 
 # %%
 effects = findings.effects(found)
-plots.forest(effects, f"Without crops and flips the net overfits {effects[0]['value']:.1f} points more")
+contrasts.forest(effects, f"Without crops and flips the net overfits {effects[0]['value']:.1f} points more")
 
 # %% [markdown]
 # ## Paper and this study

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from alexlib import plots
+from alexlib import contrasts, plots
 from alexlib.config import PAPER
 from alexlib.diagnostics import signals
 from alexlib.nets import AlexNet
@@ -91,7 +91,7 @@ def test_variant_curves_are_means_with_a_band_of_all_seeds():
         return {"variant": variant, "seed": seed, "history": [{"train_top1": e, "val_top1": e / 2} for e in errors]}
 
     rows = [row("a", 0, 0.8, 0.4), row("a", 1, 0.6, 0.2), row("b", 0, 0.9, 0.9)]
-    left, right = plots.variant_curves(rows).axes
+    left, right = contrasts.variant_curves(rows).axes
     np.testing.assert_allclose(left.lines[0].get_ydata(), [70, 30])
     np.testing.assert_allclose(right.lines[0].get_ydata(), [35, 15])
     band = left.collections[0].get_paths()[0].vertices[:, 1]
@@ -101,7 +101,7 @@ def test_variant_curves_are_means_with_a_band_of_all_seeds():
 def test_forest_draws_effect_interval_and_the_papers_value():
     effects = [{"name": "x", "value": 1.0, "low": 0.5, "high": 1.5, "paper": 2.0}]
     effects += [{"name": "y", "value": -1.0, "low": -np.inf, "high": np.inf, "paper": None}]
-    axis = plots.forest(effects, "What it says").axes[0]
+    axis = contrasts.forest(effects, "What it says").axes[0]
     drawn = [line.get_xdata() for line in axis.lines]
     assert [list(x) for x in drawn] == [[-1.0], [0.5, 1.5], [1.0], [2.0, 2.0], [0, 0]]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["y", "x"]

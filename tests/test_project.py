@@ -20,7 +20,7 @@ ORDER = (  # a module imports only from those before it
     *("paths", "progress", "stats", "paper", "claims", "settings", "config", "layers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "ablations", "watch", "checkpoint", "rows", "train", "towers", "workers", "study", "race", "findings"),
-    *("plots", "gallery", "report", "__main__"),
+    *("plots", "contrasts", "gallery", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
 SOURCES = sorted((ROOT / "alexlib").rglob("*.py"))
