@@ -3,6 +3,7 @@
 An effect is always the variant minus the baseline, so that a positive one says that the part is worth having.
 """
 
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -152,7 +153,7 @@ def evidence(spec: Spec) -> dict:
         "pools": reprs(torch.nn.MaxPool2d, torch.nn.AvgPool2d),
         "dropout": reprs(Dropout),
         "activations": reprs(*activations),
-        "spread": tuple(float(f"{stage.weight.std().item():.1g}") for stage in weighted.values()),
+        "spread": tuple(stage.weight.std().item() for stage in weighted.values()),
         "decay": tuple(group["weight_decay"] for group in optimizer.param_groups),
         **_pictures(spec.augment),
     }
@@ -171,4 +172,13 @@ def _pictures(settings: Augment) -> dict:
 def proof(base: Spec, spec: Spec) -> dict[str, tuple]:
     """The evidence in which a variant differs from its baseline: {kind: (of the baseline, of the variant)}."""
     of_base, of_variant = evidence(base), evidence(spec)
-    return {kind: (of_base[kind], of_variant[kind]) for kind in of_base if of_base[kind] != of_variant[kind]}
+    return {
+        kind: (of_base[kind], of_variant[kind])
+        for kind in of_base
+        if not (_alike if kind == "spread" else operator.eq)(of_base[kind], of_variant[kind])
+    }
+
+
+def _alike(a: tuple, b: tuple) -> bool:
+    """Sizes of random weights that differ by chance alone: by less than a fifth."""
+    return len(a) == len(b) and all(abs(x - y) < 0.2 * max(x, y) for x, y in zip(a, b, strict=True))

@@ -22,6 +22,7 @@ def variant_curves(rows: list[dict]):
             axis.plot(epochs, curves.mean(0), color=f"C{i}", label=name)
             axis.fill_between(epochs, curves.min(0), curves.max(0), color=f"C{i}", alpha=0.2, lw=0)
         axis.set(xlabel="epochs", ylim=0)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_title(title, loc="left")
     axes[0].set(ylabel="top-1 error, %")
     axes[1].legend(frameon=False)

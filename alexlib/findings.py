@@ -75,7 +75,8 @@ def effects(found: list[dict]) -> list[dict]:
         if not seeds.get(variant.name, set()) & seeds.get("baseline", set()):
             continue
         about = variant.small_claims if "stack" in found[0]["config"]["net"] else variant.claims
-        others = [(measure, claim) for claim, measure in about if measure != TEST]
+        held_out = all(r["history"][-1]["val_top1"] is not None for r in found if r["history"])
+        others = [(m, claim) for claim, m in about if m != TEST and (held_out or m != LENGTH)]
         for measure, claim in [*others, (TEST, {measure: claim for claim, measure in about}.get(TEST))]:
             row = {"name": f"{variant.name}: {measure}", "measure": measure, **_effect(found, variant.name, measure)}
             row |= _claim(claims.get(claim))

@@ -346,8 +346,9 @@ def test_effects_are_paired_by_seed():
 def test_effects_of_augmentation_by_hand():
     def row(variant, seed, train_error, centre, ten):
         metrics = {"centre": {"top1": centre}, "ten": {"top1": ten}}
-        return {"variant": variant, "seed": seed, "scale": "imagenette", "metrics": metrics,
-                "config": {"net": {}}, "history": [{"train_top1": 1.0}, {"train_top1": train_error}]}  # fmt: skip
+        curve = [{"train_top1": error, "val_top1": None} for error in (1.0, train_error)]
+        return {"variant": variant, "seed": seed, "scale": "imagenette", "metrics": metrics, "history": curve,
+                "config": {"net": {}}}  # fmt: skip
 
     found = [row("baseline", s, 0.30, 0.36, 0.35) for s in (0, 1)]
     found += [row("no-crops-flips", s, 0.10 + 0.01 * s, 0.46, 0.45) for s in (0, 1)]
