@@ -58,11 +58,7 @@ class Cifar:
     classes: int = setting(10, "number of classes", low=2, high=100_000)
     width: float = setting(1.0, "fraction of the kernels and hidden units of every layer", low=1 / 32, high=4)
     activation: str = setting("relu", "non-linearity of the hidden layers", one_of=ACTIVATIONS)
-    lrn: bool = setting(
-        False,
-        "response normalisation after the pool of layer 1 and before that of layer 2 (layers-conv-local-11pct.cfg)",
-        one_of=(True, False),
-    )
+    lrn: bool = setting(False, "LRN in layers 1 and 2, as in layers-conv-local-11pct.cfg", one_of=(True, False))
 
     def __post_init__(self):
         check(self)

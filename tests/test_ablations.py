@@ -15,7 +15,7 @@ from alexlib.layers import LocalResponseNorm
 from alexlib.nets import build, trace
 from alexlib.optim import learning_rates, make_optimizer
 
-SMALL = {"width": 0.125, "input": 112}
+SMALL = {"width": 0.125, "input": 128}
 
 
 @pytest.mark.parametrize(("scale", "fields"), [("sample", SMALL), ("cifar10", {})])
@@ -71,7 +71,7 @@ def test_the_baseline_of_a_scale():
 def test_the_side_follows_the_input():
     for scale in ("sample", "imagenette", "imagenette128"):
         assert SCALES[scale].side_for(baseline(scale)) == SCALES[scale].side
-    assert SCALES["sample"].side_for(baseline("sample", input=112)) == 128
+    assert SCALES["sample"].side_for(baseline("sample", input=128)) == 146
 
 
 def test_the_layers_of_128_pixels_end_in_3x3_maps_with_and_without_overlap():
@@ -218,7 +218,7 @@ def test_two_claims_without_training(monkeypatch):
 
 def test_rows_and_probabilities_on_record_are_found_again():
     base = baseline("sample", **SMALL, epochs=1)
-    training, test = load("sample", 128)
+    training, test = load("sample", 146)
     few, less = training.subset(range(64)), test.subset(range(20))
     specs = variants(base, "decay")
     assert study.recorded("99_abl", specs, "sample", few) == []
@@ -234,7 +234,7 @@ def test_rows_and_probabilities_on_record_are_found_again():
 
 def test_what_goes_through_a_stage():
     model = build(baseline("sample", **SMALL))
-    x = torch.randn(2, 3, 112, 112)
+    x = torch.randn(2, 3, 128, 128)
     before, after = diagnostics.through(model, "lrn1", x)
     torch.testing.assert_close(before, model.conv1(model.edge1(x)) if hasattr(model, "edge1") else model.conv1(x))
     torch.testing.assert_close(after, model.lrn1(before))
