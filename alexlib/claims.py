@@ -61,7 +61,8 @@ CLAIMS = tuple(claim for entry in read("claims.toml", _claims) for claim in entr
 class Ambiguity:
     """A question that the text leaves open or answers differently from the source, and both readings of it.
 
-    Where `field` names a field of `alexlib.config`, the readings are its values in `PAPER` and `SOURCE2012`.
+    Where `field` names a field of `alexlib.config`, the readings are its values in `PAPER` and `SOURCE2012`; elsewhere
+    `where` names what implements the one reading that both have, as module.name.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Ambiguity:
     reading_paper: object
     reading_source: object
     field: str = ""
+    where: str = ""
 
 
 def _ambiguity(id: str, /, **entry) -> Ambiguity:

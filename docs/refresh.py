@@ -48,11 +48,20 @@ def _show(value: object) -> str:
 
 
 def ambiguities() -> str:
-    """The ledger: a question, both answers, both readings, and the field that chooses."""
-    head = ("question", "the paper", "the 2012 source", "paper reading", "source reading", "field")
+    """The ledger: a question, both answers, both readings, and the line of the field that chooses, or of the code."""
+    head = ("question", "the paper", "the 2012 source", "paper reading", "source reading", "field or code")
     answers = [(a.question, a.paper_says, a.source_did, a.reading_paper, a.reading_source) for a in AMBIGUITIES]
-    fields = [a.field and f"`{a.field}`" for a in AMBIGUITIES]
-    return markdown_table(head, [(*answer, field) for answer, field in zip(answers, fields, strict=True)])
+    places = [_line("config", a.field) if a.field else _line(*a.where.split(".")) for a in AMBIGUITIES]
+    return markdown_table(head, [(*answer, place) for answer, place in zip(answers, places, strict=True)])
+
+
+def _line(module: str, name: str) -> str:
+    """A link to the line of a module that defines a name; ValueError if none does."""
+    text = (ROOT / "alexlib" / f"{module}.py").read_text()
+    found = re.search(rf"^(?:(?:def|class) {name}\b|(?:    )?{name}(?:: \w+)? =)", text, re.M)
+    if not found:
+        raise ValueError(f"{module}.py defines no {name!r}")
+    return f"[`{name}`](../alexlib/{module}.py#L{text[: found.start()].count(chr(10)) + 1})"
 
 
 def claims() -> str:
