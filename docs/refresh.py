@@ -108,18 +108,27 @@ def results() -> str:
 
 def augmentation() -> str:
     """What leaving augmentation out does, from the runs of notebook 01 that are on record."""
+    return _effects("01_augmentation")
+
+
+def ablations() -> str:
+    """What each part of the net is worth, from the runs of notebook 03 that are on record."""
+    return _effects("03_ablations")
+
+
+def _effects(study: str) -> str:
     lines, groups = [], {}
-    for row in (row for scale in SCALES if scale != "sample" for row in rows.read("01_augmentation", scale)):
-        config = row["config"]
-        same = json.dumps([row["scale"], config["net"], config["train"], row["data"]["train"]])
-        groups.setdefault(same, []).append(row)
-    for found in groups.values():
-        net, train = (found[0]["config"][part] for part in ("net", "train"))
-        where = f"{found[0]['scale']}, {train['epochs']} epochs, width {net['width']:g}"
+    for row in (row for scale in SCALES if scale != "sample" for row in rows.read(study, scale)):
+        train = row["config"]["train"]
+        groups.setdefault((row["scale"], row["data"]["train"], train["epochs"], row["spec"]), []).append(row)
+    for (scale, _, epochs, _), found in groups.items():
+        width = found[0]["config"]["net"]["width"]
+        where = f"{scale}, {epochs} epochs" + ("" if width == 1 else f", width {width:g}")
         for row in findings.effects(found):
             span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
-            lines.append((where, row["name"], row["paper"], f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
-    head = ("scale", "left out: effect", "paper, points", "here, points", "95 % interval", "seeds", "verdict")
+            paper = (row["paper"], row["log"], "; ".join(f"{value:g}" for _, value in row["later"]))
+            lines.append((where, row["name"], *paper, f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
+    head = ("scale", "left out: effect", "paper", "2012 log", "later", "here", "95 % interval", "seeds", "verdict")
     return markdown_table(head, lines)
 
 
@@ -197,6 +206,7 @@ PARTS = {
     "scales": scales,
     "results": results,
     "augmentation": augmentation,
+    "ablations": ablations,
     "figure-1": figure1,
     "cifar-epoch": cifar_epoch,
     "tanh": tanh,
