@@ -185,9 +185,6 @@ pd.DataFrame(table, columns=columns).style.hide()
 # %%
 slow, fast = names[-1], names[0]
 sooner = race.sooner(runs[slow], runs[fast], target, chance)
-sooner
-
-# %%
 claim = next(claim for claim in CLAIMS if claim.id == "relu-speed")
 logs = np.log([max(sooner["low"], 1e-9), sooner["high"], claim.paper])
 usable = sooner["bound"] in ("", "at least")
@@ -201,7 +198,7 @@ Markdown(
 # %% [markdown]
 # ## In seconds
 #
-# An epoch with tanh takes longer. Runs may have shared their machine with other work, so the speeds are
+# Epochs differ in length too. Runs may have shared their machine with other work, so the speeds are
 # measured here, on this device: a few batches of each net in turns.
 
 # %%
@@ -222,7 +219,7 @@ pd.DataFrame(table, columns=columns).style.hide().format(precision=1)
 known = race.at_best_rates(rows.read("02_relu_vs_tanh", scale), base, chance)
 pairs = {stack: (known.get((stack, slow)), known.get((stack, fast))) for stack in nets.STACKS}
 table = {stack: race.sooner(*pair, target, chance) for stack, pair in pairs.items() if all(pair)}
-pd.DataFrame(table).T
+pd.DataFrame(table).T.style.format(precision=1)
 
 # %% [markdown]
 # ## Checks that hold at every scale
