@@ -72,9 +72,10 @@ def data_pack(args) -> int:
 
 
 def value_of(text: str):
-    """`4`, `1e-3`, `True`, `None`, `[1, 2]` as Python reads them; anything else (`relu`, `007`) is text."""
+    """`4`, `1e-3`, `True`, `None`, `[1, 2]` as Python reads them; anything else (`relu`, `007`, `0.1,0.2`) is text."""
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
+        return text if isinstance(value, tuple) and not text.startswith("(") else value
     except (ValueError, SyntaxError):
         return text
 

@@ -85,7 +85,10 @@ def test_unknown_scale_and_notebook_are_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("4", 4), ("1e-3", 1e-3), ("False", False), ("None", None), ("relu", "relu"), ("no", "no"), ("007", "007")],
+    [
+        *[("4", 4), ("1e-3", 1e-3), ("False", False), ("None", None), ("relu", "relu"), ("no", "no"), ("007", "007")],
+        *[("0.1,0.2", "0.1,0.2"), ("(1, 2)", (1, 2)), ("[1, 2]", [1, 2])],
+    ],
 )
 def test_values_are_typed_as_python_reads_them(text, value):
     assert __main__.value_of(text) == value and type(__main__.value_of(text)) is type(value)
