@@ -17,31 +17,38 @@ class Progress:
     def __init__(self, before: str = ""):
         self.before = before
         self._drawn = 0.0
-        self._display = _notebook_display()
+        self._display, self._notebook = None, _in_notebook()
         name = os.environ.get(TERMINAL)
         self._terminal = open(name, "w") if name else sys.stderr if sys.stderr.isatty() else None  # noqa: SIM115
 
     def due(self) -> bool:
         """Twice a second, where somebody can watch."""
-        return bool(self._terminal or self._display or listener) and time.monotonic() - self._drawn > 0.5
+        return bool(self._terminal or self._notebook or listener) and time.monotonic() - self._drawn > 0.5
 
     def show(self, text: str) -> None:
         self._drawn, text = time.monotonic(), self.before + text
         if listener:
             listener(text)
-        if self._display:
-            self._display.update(_Text(text))
+        self._write(text)
         if self._terminal:
             print(f"\r\x1b[K{text}", end="", file=self._terminal, flush=True)
 
     def end(self, text: str) -> None:
         text = self.before + text
-        if self._display:
-            self._display.update(_Text(text))
+        self._write(text)
         if self._terminal:
             print(f"\r\x1b[K{text}", file=self._terminal, flush=True)
-        elif not self._display:
+        elif not self._notebook:
             print(text, file=sys.stderr, flush=True)
+
+    def _write(self, text: str) -> None:
+        """In a notebook: one display, made on the first text and changed by those that follow."""
+        if self._display:
+            self._display.update(_Text(text))
+        elif self._notebook:
+            from IPython.display import display
+
+            self._display = display(_Text(text), display_id=True)
 
 
 class _Text(str):
@@ -53,13 +60,12 @@ class _Text(str):
         return str(self)
 
 
-def _notebook_display():
-    """A display that can be updated, if this is a notebook's kernel."""
+def _in_notebook() -> bool:
     if "ipykernel" not in sys.modules:
-        return None
-    from IPython.display import display
+        return False
+    from IPython import get_ipython
 
-    return display(_Text(""), display_id=True)
+    return hasattr(get_ipython(), "kernel")
 
 
 def clock(seconds: float) -> str:
