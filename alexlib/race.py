@@ -135,19 +135,31 @@ def at_best_rates(rows: list[dict], spec: Spec, chance: float) -> dict[tuple[str
 
     Only runs trained as `spec` is, but for the rate, count.
     """
+    found = {}
+    for name, group in _by_rate(rows, spec).items():
+        searched = {rate: row["history"] for rate, runs in group.items() for row in runs if row["seed"] == 0}
+        if searched:
+            runs = group[best_rate(searched, spec.train.target, chance)]
+            found[name] = [row for row in runs if row["seed"]] or runs
+    return found
+
+
+def rates_tried(rows: list[dict], spec: Spec) -> dict[tuple[str, str], list[float]]:
+    """The rates of the search by (stack, activation), as `at_best_rates` finds them."""
+    groups = _by_rate(rows, spec)
+    return {
+        name: sorted(rate for rate, runs in g.items() if any(not r["seed"] for r in runs)) for name, g in groups.items()
+    }
+
+
+def _by_rate(rows: list[dict], spec: Spec) -> dict[tuple[str, str], dict[float, list[dict]]]:
     groups = {}
     for row in rows:
         theirs = spec_from(row["config"])
         if dataclasses.replace(theirs.train, lr=spec.train.lr) == spec.train and theirs.augment == spec.augment:
             group = groups.setdefault((theirs.net.stack, theirs.net.activation), {})
             group.setdefault(theirs.train.lr, []).append(row)
-    found = {}
-    for name, group in groups.items():
-        searched = {rate: row["history"] for rate, runs in group.items() for row in runs if row["seed"] == 0}
-        if searched:
-            runs = group[best_rate(searched, spec.train.target, chance)]
-            found[name] = [row for row in runs if row["seed"]] or runs
-    return found
+    return groups
 
 
 def pace(specs: dict[str, Spec], images: Images, device: str = "cpu", rounds: int = 3) -> dict[str, float]:

@@ -216,10 +216,17 @@ pd.DataFrame(table, columns=columns).style.hide().format(precision=1)
 # other seeds where there are some. Another stack is run by `stack="local"` or `stack="80-seconds"`.
 
 # %%
-known = race.at_best_rates(rows.read("02_relu_vs_tanh", scale), base, chance)
+on_record = rows.read("02_relu_vs_tanh", scale)
+known, tried_there = race.at_best_rates(on_record, base, chance), race.rates_tried(on_record, base)
 pairs = {stack: (known.get((stack, slow)), known.get((stack, fast))) for stack in nets.STACKS}
 table = {stack: race.sooner(*pair, target, chance) for stack, pair in pairs.items() if all(pair)}
-pd.DataFrame(table).T.style.format(precision=1)
+rates_there = {
+    stack: {
+        f"rates of {name}": ", ".join(f"{r:g}" for r in tried_there[stack, name]) for name in (fast, slow)
+    }
+    for stack in table
+}
+pd.DataFrame({stack: row | rates_there[stack] for stack, row in table.items()}).T.style.format(precision=1)
 
 # %% [markdown]
 # ## Checks that hold at every scale
