@@ -136,14 +136,15 @@ def figure1() -> str:
     """How many times sooner ReLUs reach the target than tanh units, a line a stack, from the rows of notebook 02."""
     head = (
         "stack",
-        "ReLU: rate, runs, epochs",
-        "tanh: rate, runs, epochs",
+        "ReLU: rate (of those tried), runs, epochs",
+        "tanh, likewise",
         "ratio",
         "95 % interval",
         "paper",
         "verdict",
     )
     known, lines = _raced(), []
+    tried = race.rates_tried(rows.read("02_relu_vs_tanh", "cifar10"), spec_at(FIGURE1, "cifar10"))
     paper = next(claim.paper for claim in CLAIMS if claim.id == "relu-speed")
     for stack in STACKS:
         pair = [known.get((stack, name)) for name in ("tanh", "relu")]
@@ -151,8 +152,8 @@ def figure1() -> str:
             continue
         found = race.sooner(*pair, FIGURE1.train.target, CHANCE)
         tanh, relu = (
-            f"{rows_[0]['config']['train']['lr']:g}, {len(rows_)}, {found[key]:.1f}"
-            for rows_, key in zip(pair, ("slow", "fast"), strict=True)
+            f"{rows_[0]['config']['train']['lr']:g} (of {len(tried[stack, name])}), {len(rows_)}, {found[key]:.1f}"
+            for rows_, key, name in zip(pair, ("slow", "fast"), ("tanh", "relu"), strict=True)
         )
         single = min(found["n"]) < 2
         span = "-" if single else f"{found['low']:.1f} to {found['high']:.1f}"

@@ -7,7 +7,7 @@ import pytest
 
 from alexlib.config import FIGURE1, spec_at
 from alexlib.data import load
-from alexlib.race import at_best_rates, best_rate, entries, pace, ratio, reached, search, sooner
+from alexlib.race import at_best_rates, best_rate, entries, pace, rates_tried, ratio, reached, search, sooner
 
 
 def history(*errors, seconds=10.0):
@@ -116,6 +116,8 @@ def test_best_rates_are_chosen_by_seed_0_and_measured_by_the_others():
         ("four-layer", "tanh"): [search_[2]],
         ("local", "relu"): [local],
     }
+    tried = rates_tried([*search_, *others, *elsewhere, local], SPEC)
+    assert tried == {("four-layer", "relu"): [0.001, 0.003], ("four-layer", "tanh"): [0.001], ("local", "relu"): [0.01]}
 
 
 def test_pace_takes_turns_and_gives_a_speed_each():
