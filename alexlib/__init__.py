@@ -8,6 +8,7 @@
     settings  fields of dataclasses that know their meaning and valid values
     config    frozen specs (`Net`, `Augment`, `Train`), the readings `PAPER` and `SOURCE2012`, the scales
     layers    local and spatial response norm, non-inverted dropout, a linear layer in towers
+    towers    the net on two devices, a tower on each; the colour of their kernels
     nets      `AlexNet`, stage by stage; initial weights; shapes and cost
     diagnostics  sizes of activations and gradients, layer by layer
     sample    the generated pictures of the `sample` scale
@@ -30,6 +31,7 @@
     race      how soon runs reach a training error
     findings  what finished runs say of the paper's claims
     plots     figures from rows
+    tower_plots  a figure of the two towers and what crosses between them
     contrasts figures of variants against a baseline
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
     report    notebooks to reports (papermill) and web pages (nbconvert)

@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--batch", type=int, help="default: the scale's own")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--precision", help="bf16 (default) or fp32")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1; cuda:0,cuda:1 for a tower on each")
     command.add_argument("--data", help="a folder with train/<class>/* and val/<class>/* instead of the scale's")
     command.add_argument("--run", help="folder under runs/ (default: named after the settings)")
     command.add_argument("--on-error", **on_error)

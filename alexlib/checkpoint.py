@@ -7,6 +7,7 @@ import torch
 from alexlib.config import Spec
 from alexlib.data import Images
 from alexlib.paths import write_whole
+from alexlib.towers import load_whole_optimizer, whole_optimizer
 
 
 def identity(spec: Spec, seed: int, train: Images) -> dict:
@@ -21,10 +22,11 @@ def _settings(spec: Spec) -> dict:
 def save(folder: Path, model, optimizer, settings: dict, history: list[dict], begun: dict | None = None) -> None:
     """Write `folder/checkpoint.pt` so that at every moment a whole one is there.
 
-    `begun` is what the epoch after `history` has come to: batches done, sums of loss and errors, seconds.
+    `begun` is what the epoch after `history` has come to: batches done, sums of loss and errors, seconds. A net on two
+    devices is written as the same net on one.
     """
     state = {"settings": settings, "history": history, "begun": begun or {}}
-    state |= {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    state |= {"model": model.state_dict(), "optimizer": whole_optimizer(model, optimizer)}
     write_whole(folder / "checkpoint.pt", lambda out: torch.save(state, out))
 
 
@@ -46,5 +48,5 @@ def resume(folder: Path, model, optimizer, spec: Spec, seed: int, train: Images)
         listing = ", ".join(f"{key} ({there.get(key)} there, {settings.get(key)} here)" for key in sorted(differ))
         raise ValueError(f"{folder} holds another run: {listing}; give this run another name or delete the folder")
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    load_whole_optimizer(model, optimizer, state["optimizer"])
     return state["history"], state.get("begun", {})

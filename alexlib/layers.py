@@ -65,7 +65,7 @@ def _wide(x):
 def _powers(x, window, k, alpha, beta):
     """(d^-beta, 1/d) with d = k + alpha * window(x^2); roots instead of a power for the beta that everybody uses."""
     squares = window(x * x)
-    d = torch.add(squares.new_tensor(k), squares, alpha=alpha, out=squares)
+    d = torch.add(squares.new_full((), k), squares, alpha=alpha, out=squares)
     if beta == 0.75:
         root = d.rsqrt_()
         return root.sqrt().mul_(root), root.mul_(root)

@@ -1,5 +1,7 @@
 """The net of the paper (section 3.5, Figure 2), the nets for CIFAR-10 of 2012, and what each of their layers costs."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -12,6 +14,7 @@ from alexlib.layers import (
     SpatialResponseNorm,
     TowerLinear,
 )
+from alexlib.towers import cross, divide, reads_both, same_precision, two_devices
 
 # Layers of the CIFAR nets: kind, kernels or units (None: the classes), initial standard deviation, pool after it.
 # From cuda-convnet's example-layers: layers-19pct.cfg, layers-conv-local-13pct.cfg, layers-80sec.cfg.
@@ -40,13 +43,18 @@ class AlexNet(nn.Sequential):
 
     Args:
         net: the settings; a whole `Spec` serves too (its `net` is taken).
+        devices: two, each of which holds a tower (`alexlib.towers`): pictures go to the first, scores come from it.
 
     Shapes: (N, 3, input, input) to (N, classes).
+
+    Raises:
+        ValueError: devices that are not there, not two, or for a net without two towers.
     """
 
-    def __init__(self, net: Net | Spec):
+    def __init__(self, net: Net | Spec, devices: tuple[str, str] | None = None):
         super().__init__()
         self.net = net = net.net if isinstance(net, Spec) else net
+        self.devices = two_devices(devices, net.towers) if devices else None
         self._side, self._maps = net.input, 3
         for i in range(1, 6):
             if i not in net.omit:
@@ -62,6 +70,14 @@ class AlexNet(nn.Sequential):
                 self.add_module(f"dropout{i}", Dropout(net.dropout))
         self.fc8 = nn.Linear(self._units, net.classes)
         self.initialise()
+        if self.devices:
+            divide(self, self.devices)
+
+    def forward(self, x):
+        if not self.devices:
+            return super().forward(x)
+        with same_precision(self.devices):
+            return super().forward((x, cross(x, self.devices[1])))
 
     def _conv_stages(self, i: int) -> None:
         """Convolution i with what follows it; an LRN on the linear output leaves the ReLU until after the pool."""
@@ -159,10 +175,12 @@ class CifarNet(nn.Sequential):
             maps = out
 
 
-def build(net: Net | Cifar | Spec) -> AlexNet | CifarNet:
-    """The net of some settings, with its initial weights."""
+def build(net: Net | Cifar | Spec, devices: tuple[str, str] | None = None) -> AlexNet | CifarNet:
+    """The net of some settings, with its initial weights; on two devices where they are given."""
     net = net.net if isinstance(net, Spec) else net
-    return CifarNet(net) if isinstance(net, Cifar) else AlexNet(net)
+    if isinstance(net, Cifar) and devices:
+        raise ValueError(f"devices {devices}: the CIFAR nets have no towers")
+    return CifarNet(net) if isinstance(net, Cifar) else AlexNet(net, devices)
 
 
 def wide(count: int, net: Net) -> int:
@@ -192,6 +210,27 @@ def trace(net: Net | Cifar | Spec) -> list[dict]:
                 "macs": weights * (1 if isinstance(stage, LocallyConnected) else x[0, 0].numel()),
             }
         )
+    return rows
+
+
+def ledger(net: Net | Spec) -> list[dict]:
+    """What crosses between the devices of the two towers, read off the net without computing it (`alexlib.towers`).
+
+    Returns one dict for the pictures and for each layer before which something crosses: layer, values (numbers that
+    cross forward, both ways together), forward, backward (bytes, one picture). Pictures are float32; activations are
+    bfloat16 where a spec says bf16, else float32.
+    """
+    width = 2 if isinstance(net, Spec) and net.train.precision == "bf16" else 4
+    settings = net.net if isinstance(net, Spec) else net
+    with torch.device("meta"):
+        stages = dict(AlexNet(settings).named_children())
+    pictures = 3 * settings.input**2
+    rows, read = [{"layer": "pictures", "values": pictures, "forward": 4 * pictures, "backward": 0}], 0
+    for row in trace(settings):
+        layer, output = row["stage"], math.prod(row["output"])
+        if values := output if layer == "fc8" else read if reads_both(layer, stages[layer]) else 0:
+            rows.append({"layer": layer, "values": values, "forward": width * values, "backward": width * values})
+        read = output
     return rows
 
 

@@ -19,6 +19,7 @@ from alexlib.data import Images
 from alexlib.nets import AlexNet, CifarNet, build
 from alexlib.paths import runs_root, write_whole
 from alexlib.progress import Progress, clock
+from alexlib.towers import devices_here
 from alexlib.train import fit, predict, score
 from alexlib.watch import Diverged, StuckWarning
 from alexlib.workers import each, room
@@ -39,13 +40,13 @@ class Run:
 
 
 def pick_device(name: str = "auto") -> str:
-    """`auto` is the first GPU if there is one; a device that is not there is refused."""
-    gpus = torch.cuda.device_count()
-    valid = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{i}" for i in range(gpus))]
+    """`auto` is the first GPU if there is one; `cuda:0,cuda:1` puts a tower on each; what is not there is refused."""
+    valid = devices_here()
     if name == "auto":
-        return "cuda" if gpus else "cpu"
-    if name not in valid:
-        raise ValueError(f"device {name!r} is not there: valid ones here: auto, {', '.join(valid)}")
+        return "cuda" if "cuda" in valid else "cpu"
+    for part in name.split(","):
+        if part not in valid:
+            raise ValueError(f"device {part!r} is not there: valid ones here: auto, {', '.join(valid)}")
     return name
 
 
@@ -82,19 +83,21 @@ def run(
 
     Args:
         study: name of the notebook, which names the file of rows.
+        device: one, or two with a comma between, a tower on each.
         name: folder under `runs/`; by default made of the settings.
         progress: where to show it; by default a line of its own.
     """
     folder = runs_root() / (name or run_name(study, variant, spec, scale, pick_seed(seed), train))
     provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device))
+    first, *second = device.split(",")
     torch.manual_seed(seed)
-    model = build(spec)
+    model = build(spec, (first, *second) if second else None)
     fitted, val = train.holdout(spec.train.validation, seed) if spec.train.validation else (train, train.subset([]))
-    epochs = fit(model, fitted, val, spec, seed=seed, device=device, folder=folder, progress=progress)
+    epochs = fit(model, fitted, val, spec, seed=seed, device=first, folder=folder, progress=progress)
     trained_now = not (folder / "row.json").exists()
     if trained_now:
         views_used = VIEWS if test.side > spec.net.input else VIEWS[:1]  # uncropped, all views but the flip are one
-        probabilities = {views: predict(model, test, spec, views=views, device=device) for views in views_used}
+        probabilities = {views: predict(model, test, spec, views=views, device=first) for views in views_used}
         write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
         metrics = {views: score(p, test.labels) for views, p in probabilities.items()}
         row = _finished(study, variant, spec, scale, train, test, seed, epochs, metrics, provenance)

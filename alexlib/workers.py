@@ -22,7 +22,7 @@ MEMORY = 3 * 2**30  # bytes that a worker may need: AlexNet at batch 128 in trai
 
 def room(device: str, jobs: int) -> int:
     """How many jobs at a time: one on a GPU; on a CPU one a core, as far as the free memory goes."""
-    if torch.device(device).type != "cpu":
+    if {torch.device(name).type for name in device.split(",")} != {"cpu"}:
         return 1
     cores, free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 0
     try:

@@ -17,10 +17,10 @@ import alexlib
 from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
-    *("paths", "progress", "stats", "paper", "claims", "settings", "config", "layers", "nets", "diagnostics"),
+    *("paths", "progress", "stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
-    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "towers", "workers", "study", "race", "findings"),
-    *("plots", "contrasts", "gallery", "report", "__main__"),
+    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "race", "findings"),
+    *("plots", "tower_plots", "contrasts", "gallery", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
 SOURCES = sorted((ROOT / "alexlib").rglob("*.py"))
