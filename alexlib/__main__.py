@@ -136,8 +136,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ArithmeticError) as error:  # bad input: one line that says what to do
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        if not stop.args:  # else it has been said where
+            print("stopped", file=sys.stderr)
         return 130
 
 

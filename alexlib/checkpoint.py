@@ -1,5 +1,8 @@
-"""Checkpoints: what a run needs to go on where it stopped."""
+"""Checkpoints: what a run needs to go on where it stopped. The last two are kept, each ending in its checksum."""
 
+import hashlib
+import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -8,6 +11,82 @@ from alexlib.config import Spec
 from alexlib.data import Images
 from alexlib.paths import write_whole
 from alexlib.towers import load_whole_optimizer, whole_optimizer
+
+LAST, BEFORE, DAMAGED = "checkpoint.pt", "checkpoint.before.pt", "checkpoint.damaged.pt"
+MARK = b"sha256"  # a checkpoint ends in this and the digest of all that precedes it; torch.load ignores both
+TRAILER = len(MARK) + hashlib.sha256().digest_size  # bytes
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint is damaged, or could not be written."""
+
+
+class Checkpoints:
+    """The checkpoints of a run in its folder, of which at every moment a whole one is there."""
+
+    def __init__(self, folder: Path, model, optimizer, spec: Spec, seed: int, train: Images):
+        self.folder, self.model, self.optimizer = folder, model, optimizer
+        self.settings, self.plain = identity(spec, seed, train), _settings(spec.plain)
+        self.failed: OSError | None = None  # why the latest one could not be written
+
+    def save(self, history: list[dict], begun: dict | None = None) -> None:
+        """Write the last one and keep the one before; where that fails, training goes on and a warning says so once.
+
+        `begun` is what the epoch after `history` has come to: batches done, sums of loss and errors, seconds. A net on
+        two devices is written as the same net on one.
+        """
+        state = {"settings": self.settings, "history": history, "begun": begun or {}}
+        state |= {"model": self.model.state_dict(), "optimizer": whole_optimizer(self.model, self.optimizer)}
+        try:
+            write_whole(self.folder / LAST, lambda out: _write(state, out), before=self.folder / BEFORE)
+            self.failed = None
+        except OSError as error:
+            if not self.failed:
+                text = f"no checkpoint could be written in epoch {len(history) + (begun is not None)} ({_why(error)})"
+                warnings.warn(
+                    f"{text}: training goes on, those in {self.folder} stay as they are",
+                    CheckpointWarning,
+                    stacklevel=3,
+                )
+            self.failed = error
+
+    def assure(self) -> None:
+        """OSError if the latest checkpoint could not be written."""
+        if self.failed:
+            advice = f"make room and give the same command again: it goes on from the last one in {self.folder}"
+            raise OSError(f"the run ends without its last checkpoint ({_why(self.failed)}); {advice}")
+
+    def resume(self) -> tuple[list[dict], dict]:
+        """Load the last one into model and optimizer; returns its `history` and `begun`, both empty if there is none.
+
+        Only one process at a time may train in a folder: half-written files of others are removed.
+
+        Raises:
+            ValueError: none can be read, or they are of another run.
+        """
+        for part in self.folder.glob(".*.part"):  # of a process that was killed
+            part.unlink(missing_ok=True)
+        state, bad = _latest(self.folder)
+        if not state:
+            return [], {}
+        there = self.plain | state["settings"]  # fields that were added since have their defaults
+        here = self.settings
+        if differ := [key for key in there.keys() | here.keys() if there.get(key) != here.get(key)]:
+            listing = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} here)" for key in sorted(differ))
+            advice = "give this run another name or delete the folder"
+            raise ValueError(f"{self.folder} holds another run: {listing}; {advice}")
+        if bad:
+            warnings.warn(f"{self.folder}: {bad}; going on from {BEFORE}", CheckpointWarning, stacklevel=3)
+            if (self.folder / LAST).exists():  # else the next save would put it in the place of the good one
+                os.replace(self.folder / LAST, self.folder / DAMAGED)
+        self.model.load_state_dict(state["model"])
+        load_whole_optimizer(self.model, self.optimizer, state["optimizer"])
+        return state["history"], state.get("begun", {})
+
+
+def history(folder: Path) -> list[dict]:
+    """The whole epochs of the run in a folder. ValueError: no checkpoint can be read."""
+    return _latest(folder)[0].get("history", [])
 
 
 def identity(spec: Spec, seed: int, train: Images) -> dict:
@@ -19,34 +98,76 @@ def _settings(spec: Spec) -> dict:
     return {f"{row['part']}.{row['field']}": row["value"] for row in spec.rows()}
 
 
-def save(folder: Path, model, optimizer, settings: dict, history: list[dict], begun: dict | None = None) -> None:
-    """Write `folder/checkpoint.pt` so that at every moment a whole one is there.
-
-    `begun` is what the epoch after `history` has come to: batches done, sums of loss and errors, seconds. A net on two
-    devices is written as the same net on one.
-    """
-    state = {"settings": settings, "history": history, "begun": begun or {}}
-    state |= {"model": model.state_dict(), "optimizer": whole_optimizer(model, optimizer)}
-    write_whole(folder / "checkpoint.pt", lambda out: torch.save(state, out))
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
-def history(folder: Path) -> list[dict]:
-    """The whole epochs of the run in a folder."""
-    file = folder / "checkpoint.pt"
-    return torch.load(file, map_location="cpu", weights_only=True)["history"] if file.exists() else []
+class _Damaged(Exception):
+    """A file is not as it was written."""
 
 
-def resume(folder: Path, model, optimizer, spec: Spec, seed: int, train: Images) -> tuple[list[dict], dict]:
-    """Load the checkpoint of a folder into model and optimizer; returns its `history` and `begun`, empty if none."""
-    file = folder / "checkpoint.pt"
-    if not file.exists():
-        return [], {}
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    settings = identity(spec, seed, train)
-    there = _settings(spec.plain) | state["settings"]  # fields that were added since have their defaults
-    if differ := [key for key in there.keys() | settings.keys() if there.get(key) != settings.get(key)]:
-        listing = ", ".join(f"{key} ({there.get(key)} there, {settings.get(key)} here)" for key in sorted(differ))
-        raise ValueError(f"{folder} holds another run: {listing}; give this run another name or delete the folder")
-    model.load_state_dict(state["model"])
-    load_whole_optimizer(model, optimizer, state["optimizer"])
-    return state["history"], state.get("begun", {})
+def _latest(folder: Path) -> tuple[dict, str]:
+    """The last checkpoint that is whole, and what is wrong with a later one; nothing if there is none at all."""
+    if not any((folder / name).exists() for name in (LAST, BEFORE)):
+        return {}, ""
+    bad = []
+    for name in (LAST, BEFORE):
+        try:
+            return _read(folder / name), ", ".join(bad)
+        except FileNotFoundError:
+            bad.append(f"{name} is missing")
+        except (_Damaged, OSError) as error:
+            bad.append(f"{name} is damaged ({error})")
+    raise ValueError(f"{folder}: {', '.join(bad)}; put a copy of one back, or delete the folder to begin again")
+
+
+def _read(file: Path) -> dict:
+    """A checkpoint, if every byte is as it was written; of those without a checksum, if torch can read it."""
+    with open(file, "rb") as data:
+        size = data.seek(0, os.SEEK_END)
+        data.seek(max(0, size - TRAILER))
+        end = data.read()
+        data.seek(0)
+        if end.startswith(MARK):
+            digest, left = hashlib.sha256(), size - TRAILER
+            while left and (block := data.read(min(left, 1 << 20))):
+                digest.update(block)
+                left -= len(block)
+            if digest.digest() != end[len(MARK) :]:
+                raise _Damaged("its checksum is wrong")
+        elif end[-22:-18] != b"PK\5\6":  # the end of a zip, and of a checkpoint from before there were checksums
+            raise _Damaged("it is cut off" if size else "it is empty")
+        data.seek(0)
+        try:
+            return torch.load(data, map_location="cpu", weights_only=True)
+        except Exception as error:
+            if end.startswith(MARK):
+                raise
+            raise _Damaged("torch cannot read it") from error
+
+
+def _write(state: dict, out) -> None:
+    sealed = _Sealed(out)
+    torch.save(state, sealed)
+    if sealed.error:
+        raise sealed.error
+    out.write(MARK + sealed.digest.digest())
+
+
+class _Sealed:
+    """A file and its checksum for torch.save, which would turn any error of writing into one of its own."""
+
+    def __init__(self, out):
+        self.out, self.digest, self.error = out, hashlib.sha256(), None
+
+    def write(self, data) -> int:
+        try:
+            if not self.error:
+                self.digest.update(data)
+                self.out.write(data)
+        except BaseException as error:
+            self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        pass

@@ -1,5 +1,6 @@
 """Where things are: from the package's location or the environment, never from the working directory."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,12 @@ def reports_root() -> Path:
     return Path(os.environ.get("ALEXLIB_REPORTS") or ROOT / "reports").expanduser().resolve()
 
 
-def write_whole(file: Path, fill: Callable) -> None:
-    """A whole file or none: `fill(out)` writes it, in bytes, under another name; it is synced and renamed."""
+def write_whole(file: Path, fill: Callable, before: Path | None = None) -> None:
+    """A whole file or none: `fill(out)` writes it, in bytes, under another name; it is synced and renamed.
+
+    Args:
+        before: what the file of this name that is there now is renamed to; without it, it is replaced.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
@@ -31,6 +36,19 @@ def write_whole(file: Path, fill: Callable) -> None:
             fill(out)
             out.flush()
             os.fsync(out.fileno())
+        if before and file.exists():
+            os.replace(file, before)
         os.replace(part, file)
+        _sync(file.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """The names in a folder reach the disk, where the system allows it."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

@@ -1,5 +1,6 @@
 """Rows: one line of JSON for each finished run, from which all figures and tables are drawn."""
 
+import contextlib
 import json
 import os
 import platform
@@ -21,23 +22,58 @@ def path(study: str, scale: str) -> Path:
 
 
 def read(study: str, scale: str, **wanted) -> list[dict]:
-    """The rows of a study at a scale, those alone whose fields equal `wanted`."""
+    """The rows of a study at a scale, those alone whose fields equal `wanted`.
+
+    A last row that was cut off is left out. ValueError: another line is no row; the message names it.
+    """
     file = path(study, scale)
     if not file.exists():
         return []
-    rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+    *lines, last = file.read_bytes().split(b"\n")
+    rows = []
+    for number, line in enumerate(lines + [last] * _is_row(last), 1):
+        if line.strip():
+            if not _is_row(line):
+                raise ValueError(f"{file}, line {number} is no row: {line[:40]!r}; mend it or delete the line")
+            rows.append(json.loads(line))
     return [r for r in rows if r["scale"] == scale and all(r[key] == value for key, value in wanted.items())]
 
 
 def append(row: dict) -> None:
-    """Add a row to its study's file in a single write that has reached the disk on return."""
+    """Add a row to its study's file in a single write that has reached the disk on return.
+
+    A last row that was cut off, by a crash or a full disk, is removed before.
+    """
     file = path(row["study"], row["scale"])
     file.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(row, allow_nan=False) + "\n"
-    with open(file, "ab") as out:
-        out.write(line.encode())
-        out.flush()
+    line = json.dumps(row, allow_nan=False).encode() + b"\n"
+    with open(file, "a+b", buffering=0) as out:
+        _lock(out)
+        out.seek(0)
+        there = out.read()
+        last = there[there.rfind(b"\n") + 1 :]
+        if _is_row(last):
+            line = b"\n" + line
+        elif last:
+            out.truncate(len(there) - len(last))
+        while line:  # once, unless the disk is full: then the second write says so
+            line = line[out.write(line) :]
         os.fsync(out.fileno())
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _lock(file) -> None:
+    """Wait until no other process appends, so that a row being written is not taken for one that was cut off."""
+    with contextlib.suppress(ImportError, OSError):  # a system or a folder without locks
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def provenance(device: str) -> dict:

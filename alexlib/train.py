@@ -11,9 +11,10 @@ import torch.nn.functional as F
 
 from alexlib import augment
 from alexlib.batches import Feed, generator, order
-from alexlib.checkpoint import identity, resume, save
+from alexlib.checkpoint import Checkpoints
 from alexlib.config import Spec
 from alexlib.data import Images
+from alexlib.interrupt import Stop, stoppable
 from alexlib.optim import finished, freeze_first_layer, learning_rates, make_optimizer, set_learning_rates
 from alexlib.progress import Progress, clock
 from alexlib.watch import Diverged, Watch
@@ -35,9 +36,9 @@ def fit(
 ) -> list[dict]:
     """Train `model` in place; returns one row an epoch.
 
-    With a `folder`, a checkpoint is written after each epoch and every `SAVE_EVERY` seconds, and a call with the same
-    settings goes on from there. All that is random in a step follows from (seed, step), so a resumed run equals an
-    undisturbed one, on CPUs bit for bit.
+    With a `folder`, a checkpoint is written after each epoch, every `SAVE_EVERY` seconds and when a signal stops it; a
+    call with the same settings goes on from there. All that is random in a step follows from (seed, step), so a
+    resumed run equals an undisturbed one, on CPUs bit for bit. Faults and what they cost: docs/reliability.md.
 
     Args:
         val: held-out pictures for the curves and the plateau rule; never the test set.
@@ -49,7 +50,10 @@ def fit(
 
     Raises:
         Diverged: the loss or the probabilities are NaN or infinite; the message names the usual causes.
-        ValueError: the folder holds a run with other settings.
+        ValueError: the folder holds a run with other settings, or damaged checkpoints alone.
+        OSError: the last checkpoint could not be written; those before it only lead to a warning.
+        KeyboardInterrupt, SystemExit(143): stopped by SIGINT or SIGTERM (in the main thread, with a `folder`), after
+            the step or the test of an epoch that it was at and a checkpoint; a second signal ends at once.
     """
     keep_freed_memory(device)
     t = spec.train
@@ -62,64 +66,72 @@ def fit(
     feed, held_out = Feed(train, device), Feed(val, device)
     history, begun, watch = [], {}, Watch(spec.net.classes)
     if folder:
-        history, begun = resume(folder, model, optimizer, spec, seed, train)
+        checkpoints = Checkpoints(folder, model, optimizer, spec, seed, train)
+        history, begun = checkpoints.resume()
     progress, saved = progress or Progress(), time.monotonic()
-    while len(history) < min(t.epochs, finish or t.epochs) and not finished(t, history):
-        epoch, started = len(history), time.perf_counter() - begun.get("seconds", 0.0)
-        weight_lr, bias_lr = learning_rates(t, history)
-        set_learning_rates(optimizer, weight_lr, bias_lr)
-        freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs)
-        colour = epoch < spec.augment.colour_end * t.epochs
-        done, zero = begun.get("batches", 0), torch.zeros(())
-        loss_sum, wrong_sum = (begun.get(key, zero).to(device) for key in ("loss_sum", "wrong_sum"))
-        begun = {}
-        model.train()
-        for i, (pixels, labels) in enumerate(feed(order(len(train), batch, seed, epoch)[done:steps]), done):
-            step = epoch * steps + i
-            draws = generator(seed, step, "augment")
-            x = augment.training_input(pixels, mean, axes, spec.net.input, spec.augment, draws, colour)
-            torch.manual_seed(draws.initial_seed())  # dropout
-            with autocast(device, t.precision):
-                scores = model(x).float()
-            loss = F.cross_entropy(scores, labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            loss_sum = loss_sum + loss.detach()
-            wrong_sum = wrong_sum + (scores.detach().argmax(1) != labels).sum()
-            watch(loss, step)
-            rate = (i + 1) * batch / (time.perf_counter() - started)
-            left = ((t.epochs - epoch) * steps - i - 1) * batch / rate
-            if progress.due():
-                progress.show(
-                    f"epoch {epoch + 1}/{t.epochs}, step {i + 1}/{steps}: loss {loss_sum.item() / (i + 1):.3f},"
-                    f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s,"
-                    f" {clock(left)} left"
-                )
-            if folder and time.monotonic() - saved > SAVE_EVERY:
-                sums = {"loss_sum": loss_sum.cpu(), "wrong_sum": wrong_sum.cpu()}
-                partly = {"batches": i + 1, "seconds": time.perf_counter() - started, **sums}
-                save(folder, model, optimizer, identity(spec, seed, train), history, partly)
+    with stoppable(folder is not None) as stop:
+        while len(history) < min(t.epochs, finish or t.epochs) and not finished(t, history):
+            epoch, started = len(history), time.perf_counter() - begun.get("seconds", 0.0)
+            weight_lr, bias_lr = learning_rates(t, history)
+            set_learning_rates(optimizer, weight_lr, bias_lr)
+            freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs)
+            colour = epoch < spec.augment.colour_end * t.epochs
+            done, zero = begun.get("batches", 0), torch.zeros(())
+            loss_sum, wrong_sum = (begun.get(key, zero).to(device) for key in ("loss_sum", "wrong_sum"))
+            begun = {}
+            model.train()
+            for i, (pixels, labels) in enumerate(feed(order(len(train), batch, seed, epoch)[done:steps]), done):
+                step = epoch * steps + i
+                draws = generator(seed, step, "augment")
+                x = augment.training_input(pixels, mean, axes, spec.net.input, spec.augment, draws, colour)
+                torch.manual_seed(draws.initial_seed())  # dropout
+                with autocast(device, t.precision):
+                    scores = model(x).float()
+                loss = F.cross_entropy(scores, labels)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                loss_sum = loss_sum + loss.detach()
+                wrong_sum = wrong_sum + (scores.detach().argmax(1) != labels).sum()
+                watch(loss, step)
+                rate = (i + 1) * batch / (time.perf_counter() - started)
+                left = ((t.epochs - epoch) * steps - i - 1) * batch / rate
+                if progress.due():
+                    progress.show(
+                        f"epoch {epoch + 1}/{t.epochs}, step {i + 1}/{steps}: loss {loss_sum.item() / (i + 1):.3f},"
+                        f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s,"
+                        f" {clock(left)} left"
+                    )
+                if folder and (stop.asked or time.monotonic() - saved > SAVE_EVERY):
+                    sums = {"loss_sum": loss_sum.cpu(), "wrong_sum": wrong_sum.cpu()}
+                    partly = {"batches": i + 1, "seconds": time.perf_counter() - started, **sums}
+                    checkpoints.save(history, partly)
+                    saved = time.monotonic()
+                    if stop.asked:
+                        _leave(stop, checkpoints, progress, f"epoch {epoch + 1}, step {i + 1} of {steps}")
+            seconds = time.perf_counter() - started
+            errors = evaluate(model, held_out, spec, device=device) if len(val) else {}
+            history.append(
+                {
+                    "epoch": epoch + 1,
+                    "step": (epoch + 1) * steps,
+                    "lr": weight_lr,
+                    "bias_lr": bias_lr,
+                    "train_loss": loss_sum.item() / steps,
+                    "train_top1": wrong_sum.item() / (steps * batch),
+                    **{f"val_{key}": errors.get(key) for key in ("loss", "top1", "top5")},
+                    "pictures_per_second": steps * batch / seconds,
+                    "seconds": time.perf_counter() - started,
+                }
+            )
+            if folder:
+                checkpoints.save(history)
                 saved = time.monotonic()
-        seconds = time.perf_counter() - started
-        errors = evaluate(model, held_out, spec, device=device) if len(val) else {}
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "step": (epoch + 1) * steps,
-                "lr": weight_lr,
-                "bias_lr": bias_lr,
-                "train_loss": loss_sum.item() / steps,
-                "train_top1": wrong_sum.item() / (steps * batch),
-                **{f"val_{key}": errors.get(key) for key in ("loss", "top1", "top5")},
-                "pictures_per_second": steps * batch / seconds,
-                "seconds": time.perf_counter() - started,
-            }
-        )
-        if folder:
-            save(folder, model, optimizer, identity(spec, seed, train), history)
-            saved = time.monotonic()
-        progress.end(epoch_text(history[-1], t.epochs))
+            progress.end(epoch_text(history[-1], t.epochs))
+            if stop.asked:
+                _leave(stop, checkpoints, progress, f"epoch {epoch + 1}, step {steps} of {steps}")
+    if folder:
+        checkpoints.assure()
     return history
 
 
@@ -177,6 +189,14 @@ def colour_axes(train: Images, spec: Spec, device: str):
 
 def autocast(device: str, precision: str):
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _leave(stop: Stop, checkpoints: Checkpoints, progress: Progress, where: str) -> None:
+    """End where a signal asked for it, if that is saved."""
+    checkpoints.assure()
+    text = f"stopped at {where}; the same command goes on from there"
+    progress.end(text)
+    stop.leave(text)
 
 
 def epoch_text(row: dict, epochs: int) -> str:
