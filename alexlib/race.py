@@ -162,14 +162,20 @@ def _by_rate(rows: list[dict], spec: Spec) -> dict[tuple[str, str], dict[float, 
     return groups
 
 
-def pace(specs: dict[str, Spec], images: Images, device: str = "cpu", rounds: int = 3) -> dict[str, float]:
-    """Training pictures/s of some specs on this machine: the median of rounds of 20 batches, the specs taking turns."""
-    models = {name: build(spec) for name, spec in specs.items()}
+def pace(
+    specs: dict[str, Spec], images: Images, device: str | dict[str, str] = "cpu", rounds: int = 3
+) -> dict[str, float]:
+    """Training pictures/s of some specs on this machine: the median of rounds of 20 batches, the specs taking turns.
+
+    `device` may differ by name, and be two with a comma between.
+    """
+    places = {name: (device if isinstance(device, str) else device[name]).split(",") for name in specs}
+    models = {name: build(spec, places[name] if places[name][1:] else None) for name, spec in specs.items()}
     speeds, line, nothing = {name: [] for name in specs}, Progress("timing in turns: "), images.subset([])
     for turn in range(rounds + 1):  # the first warms up
         for name, spec in specs.items():
             part = images.subset(range(min(len(images), 20 * spec.train.batch)))
             once = spec.replace(epochs=1, target=0.0)
-            (epoch,) = fit(models[name], part, nothing, once, seed=turn, device=device, progress=line)
+            (epoch,) = fit(models[name], part, nothing, once, seed=turn, device=places[name][0], progress=line)
             speeds[name].append(epoch["pictures_per_second"])
     return {name: float(np.median(found[1:])) for name, found in speeds.items()}

@@ -50,6 +50,14 @@ def pick_device(name: str = "auto") -> str:
     return name
 
 
+def pick_towers(name: str = "auto") -> str:
+    """The same for a net with two towers: `auto` is two GPUs, or the only GPU, or the CPU for both towers."""
+    if name != "auto":
+        return pick_device(name)
+    gpus = torch.cuda.device_count()
+    return "cuda:0,cuda:1" if gpus > 1 else "cuda" if gpus else "cpu,cpu"
+
+
 def pick_seed(seed: int) -> int:
     """The seed, if it is one."""
     if type(seed) is not int or seed < 0:

@@ -37,7 +37,7 @@ epochs: int = 0  # passes through the training pictures; 0: the scale's own
 batch: int = 0  # pictures in a minibatch; 0: the scale's own
 seed: int = 0  # of the initial weights, the held-out split, the order and the augmentation
 precision: str = "bf16"  # bf16 or fp32 matrices; weights and losses are always fp32
-devices: str = "auto"  # auto, cpu, cuda, cuda:1
+devices: str = "auto"  # auto, cpu, cuda, cuda:1; two with a comma between: a tower on each, as cuda:0,cuda:1
 data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
 on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
 pictures: bool = True  # False leaves photographs out of the figures, for reports that are published
@@ -58,7 +58,7 @@ from alexlib import data as sets
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
 
 # %%
-device, seed = study.pick_device(devices), study.pick_seed(seed)
+device, seed = study.pick_towers(devices), study.pick_seed(seed)
 chosen = {"epochs": epochs or None, "batch": batch or None, "precision": precision}
 reading = config.spec_at(spec, scale, **chosen)
 readings = {name: config.spec_at(name, scale, **chosen) for name in config.SPECS}
@@ -119,6 +119,32 @@ Markdown(
     f"The net of this run (scale `{scale}`, width {reading.net.width:g}, {len(classes)} classes):"
     f" **{here.parameters.sum():,}** parameters, **{here.neurons.sum():,}** neurons,"
     f" **{here.macs.sum():,}** multiply-adds."
+)
+
+# %% [markdown]
+# ### Two towers on two devices
+#
+# The title claim to fame of section 3.2: each GPU holds half of the kernels of every layer, and the
+# GPUs communicate in certain layers only. `AlexNet(net, devices=("cuda:0", "cuda:1"))` is that net;
+# without a second GPU both towers are on one device, and the copies are made all the same.
+
+# %%
+from alexlib import race, tower_plots, towers
+
+tower_plots.tower_figure(reading)
+
+# %% [markdown]
+# What crosses, per picture and layer, in a training step: counted from the net (a test counts the real
+# copies). Without cross-talk only the scores would.
+
+# %%
+crossing = pd.DataFrame(nets.ledger(reading))
+crossing.style.hide().format(thousands=",")
+
+# %%
+batch_bytes = crossing[["forward", "backward"]].sum().sum() * reading.train.batch
+Markdown(
+    f"A batch of {reading.train.batch} pictures moves **{batch_bytes / 1e6:.1f} MB** between the towers."
 )
 
 # %% [markdown]
@@ -237,7 +263,28 @@ plots.view_errors(findings.view_errors(run), findings.view_gains(run))
 # run. Each kernel is scaled to its own range here.
 
 # %%
-plots.kernels(run.model.conv1.weight.detach().float().cpu(), reading.net.towers)
+first_layer = run.model.conv1.weight.detach().float().cpu()
+plots.kernels(first_layer, reading.net.towers)
+
+# %% [markdown]
+# A number for it: the share of a kernel's energy that lies off the grey axis, 0 for a kernel without
+# colour. If the claim holds, the two towers differ.
+
+# %%
+pd.DataFrame(towers.colour_by_tower(first_layer, reading.net.towers)).style.hide().format(precision=3)
+
+# %% [markdown]
+# ### One device or two
+#
+# Training pictures per second of this net, on one device and with a tower on each, in turns. Two names
+# of one device show what the division itself costs.
+
+# %%
+first = device.split(",")[0]
+places = {"one device": first, "two devices": device if "," in device else f"{first},{first}"}
+speed = race.pace(dict.fromkeys(places, reading), training, places)
+table = [(name, where, speed[name], speed[name] / speed["one device"]) for name, where in places.items()]
+pd.DataFrame(table, columns=["", "devices", "pictures/s", "ratio"]).style.hide().format(precision=2)
 
 # %% [markdown]
 # ## What it says about test pictures
@@ -256,7 +303,7 @@ plots.predictions(test.gather(shown), test.labels[shown], run.probabilities["ten
 metrics = run.row["metrics"]
 assert all(np.isfinite(row["train_loss"]) for row in history)
 assert all(0 <= m["top5"] <= m["top1"] <= 1 and m["n"] == len(test) for m in metrics.values())
-again = train.predict(run.model, test.subset(shown), reading, device=device)
+again = train.predict(run.model, test.subset(shown), reading, device=first)
 np.testing.assert_allclose(again, run.probabilities["centre"][shown], atol=0.02)
 
 # %% [markdown]
