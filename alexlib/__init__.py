@@ -3,6 +3,7 @@
     paths     where data, runs and reports are
     progress  one line of progress, live or final
     interrupt Ctrl-C and SIGTERM between two steps instead of in the middle of one
+    parallel  several processes that train one net (torchrun)
     stats     intervals and the rule of the verdicts
     paper     the paper as data: layer table, constants, the 2012 logs
     claims    the claim register: what the paper says that can be checked; the ledger of ambiguities

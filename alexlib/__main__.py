@@ -22,9 +22,9 @@ def report(args) -> int:
 
 def train(args) -> int:
     """Train one net without a notebook, into the same run folder and row as notebook 04."""
-    from . import config, data, findings, study
+    from . import config, data, findings, parallel, study
 
-    scale, device = config.scale_of(args.scale), study.pick_device(args.device)
+    scale, device = config.scale_of(args.scale), parallel.start(study.pick_device(args.device))
     fields = {name: value_of(text) for name, text in args.fields}
     spec = config.spec_at(args.spec, scale, epochs=args.epochs, batch=args.batch, precision=args.precision, **fields)
     training, test = data.load(args.data or scale.source, scale.side, args.on_error)
@@ -32,9 +32,11 @@ def train(args) -> int:
     run = study.run(
         "04_train", args.spec, spec, scale.name, training, test, seed=args.seed, device=device, name=args.run
     )
-    for row in findings.view_errors(run):
-        print("{measure} error, {views}: {value:.2f} % ({low:.2f} to {high:.2f}, n = {n})".format(**row))
-    print(run.folder)
+    if parallel.rank() == 0:
+        for row in findings.view_errors(run):
+            print("{measure} error, {views}: {value:.2f} % ({low:.2f} to {high:.2f}, n = {n})".format(**row))
+        print(run.folder)
+    parallel.stop()
     return 0
 
 

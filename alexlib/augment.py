@@ -9,6 +9,7 @@ import torch
 
 from alexlib.config import Augment
 
+ALL = slice(None)
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 CACHED = 2**18  # values that stay in a core's cache from one operation to the next
 
@@ -63,9 +64,12 @@ def random_windows(n: int, side: int, size: int, augment: Augment, generator: to
     return tuple(t.repeat_interleave(augment.chunk)[:n] for t in (*offsets, mirrored))
 
 
-def random_crop_flip(pixels, size: int, augment: Augment, generator: torch.Generator):
-    """Random windows, half of them mirrored: uint8 (N, size, size, 3)."""
-    top, left, mirrored = random_windows(len(pixels), pixels.shape[1], size, augment, generator)
+def random_crop_flip(
+    pixels, size: int, augment: Augment, generator: torch.Generator, n: int | None = None, mine: slice = ALL
+):
+    """Random windows, half of them mirrored: uint8 (N, size, size, 3). `n`, `mine`: as in `training_input`."""
+    drawn = random_windows(n or len(pixels), pixels.shape[1], size, augment, generator)
+    top, left, mirrored = (values[mine] for values in drawn)
     if augment.crop == "centre" and not augment.flip:
         return centre_crop(pixels, size)
     return crop(pixels, top.to(pixels.device), left.to(pixels.device), mirrored.to(pixels.device), size)
@@ -127,14 +131,25 @@ def to_input(pixels, mean, shift=None, divide: float = 1.0):
     return x.permute(0, 3, 1, 2)
 
 
-def training_input(pixels, mean, axes, size: int, augment: Augment, generator: torch.Generator, colour: bool = True):
+def training_input(
+    pixels,
+    mean,
+    axes,
+    size: int,
+    augment: Augment,
+    generator: torch.Generator,
+    colour: bool = True,
+    n: int | None = None,
+    mine: slice = ALL,
+):
     """A training batch: random crop and flip, minus the mean, colour noise while it is on.
 
     Args:
         pixels: uint8 (N, S, S, 3); mean: float32 (S, S, 3); axes: (3, 3) from `colour_axes`.
         colour: False after `augment.colour_end`, when the division ends too.
+        n, mine: where the pixels are a part of a batch of n, which part: they get what the whole batch would draw.
     """
     on = colour and augment.colour != "none"
-    windows = random_crop_flip(pixels, size, augment, generator)
-    shift = colour_noise(len(pixels), axes, augment.colour_std, generator) if on else None
+    windows = random_crop_flip(pixels, size, augment, generator, n, mine)
+    shift = colour_noise(n or len(pixels), axes, augment.colour_std, generator)[mine] if on else None
     return to_input(windows, centre_crop(mean, size), shift, augment.divide if on else 1.0)

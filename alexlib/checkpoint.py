@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from alexlib import parallel
 from alexlib.config import Spec
 from alexlib.data import Images
 from alexlib.paths import write_whole
@@ -33,8 +34,10 @@ class Checkpoints:
         """Write the last one and keep the one before; where that fails, training goes on and a warning says so once.
 
         `begun` is what the epoch after `history` has come to: batches done, sums of loss and errors, seconds. A net on
-        two devices is written as the same net on one.
+        two devices is written as the same net on one; of several ranks the first one writes.
         """
+        if parallel.rank():
+            return
         state = {"settings": self.settings, "history": history, "begun": begun or {}}
         state |= {"model": self.model.state_dict(), "optimizer": whole_optimizer(self.model, self.optimizer)}
         try:
@@ -64,9 +67,10 @@ class Checkpoints:
         Raises:
             ValueError: none can be read, or they are of another run.
         """
-        for part in self.folder.glob(".*.part"):  # of a process that was killed
+        first = parallel.rank() == 0
+        for part in self.folder.glob(".*.part") if first else ():  # of a process that was killed
             part.unlink(missing_ok=True)
-        state, bad = _latest(self.folder)
+        state, bad = parallel.from_first(_latest(self.folder) if first else None)
         if not state:
             return [], {}
         there = self.plain | state["settings"]  # fields that were added since have their defaults
@@ -75,7 +79,7 @@ class Checkpoints:
             listing = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} here)" for key in sorted(differ))
             advice = "give this run another name or delete the folder"
             raise ValueError(f"{self.folder} holds another run: {listing}; {advice}")
-        if bad:
+        if bad and first:
             warnings.warn(f"{self.folder}: {bad}; going on from {BEFORE}", CheckpointWarning, stacklevel=3)
             if (self.folder / LAST).exists():  # else the next save would put it in the place of the good one
                 os.replace(self.folder / LAST, self.folder / DAMAGED)

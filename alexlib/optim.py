@@ -84,7 +84,12 @@ def finished(t: Train, history: list[dict]) -> bool:
     return t.schedule == "plateau" and drops(history, t) > 3
 
 
-def freeze_first_layer(model, frozen: bool) -> None:
-    """A frozen layer gets no gradient, momentum or decay, as with learning rate 0 in 2012 (weights.cu)."""
+def freeze_first_layer(model, frozen: bool) -> bool:
+    """A frozen layer gets no gradient, momentum or decay, as with learning rate 0 in 2012 (weights.cu).
+
+    Returns whether anything has changed.
+    """
     first = next(layer for layer in model.modules() if hasattr(layer, "weight"))
+    before = [p.requires_grad for p in first.parameters()]
     first.requires_grad_(not frozen)
+    return before != [p.requires_grad for p in first.parameters()]

@@ -4,6 +4,8 @@ import os
 import sys
 import time
 
+from alexlib.parallel import rank
+
 listener = None  # in a worker: what its lines go to
 TERMINAL = "ALEXLIB_TERMINAL"  # environment: where a notebook without a reader shows its progress (`report` sets it)
 
@@ -23,7 +25,9 @@ class Progress:
 
     def due(self) -> bool:
         """Twice a second, where somebody can watch."""
-        return bool(self._terminal or self._notebook or listener) and time.monotonic() - self._drawn > 0.5
+        return (
+            bool(self._terminal or self._notebook or listener) and not rank() and time.monotonic() - self._drawn > 0.5
+        )
 
     def show(self, text: str) -> None:
         self._drawn, text = time.monotonic(), self.before + text
@@ -34,6 +38,8 @@ class Progress:
             print(f"\r\x1b[K{text}", end="", file=self._terminal, flush=True)
 
     def end(self, text: str) -> None:
+        if rank():
+            return
         text = self.before + text
         self._write(text)
         if self._terminal:

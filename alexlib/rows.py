@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torchvision
 
+from alexlib import parallel
 from alexlib.paths import ROOT, reports_root
 
 
@@ -79,7 +80,7 @@ def _lock(file) -> None:
 def provenance(device: str) -> dict:
     """What a run was made with: device, versions, commit of the code (`+`: since changed), time of start."""
     return {
-        "device": device_name(device),
+        "device": device_name(device) + (f" x {parallel.world()}" if parallel.world() > 1 else ""),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

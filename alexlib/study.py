@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alexlib import rows
+from alexlib import parallel, rows
 from alexlib.checkpoint import history
 from alexlib.config import Spec, spec_from
 from alexlib.data import Images
@@ -96,21 +96,25 @@ def run(
         progress: where to show it; by default a line of its own.
     """
     folder = runs_root() / (name or run_name(study, variant, spec, scale, pick_seed(seed), train))
-    provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device))
+    speaks = parallel.rank() == 0
+    provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device)) if speaks else {}
     first, *second = device.split(",")
     torch.manual_seed(seed)
     model = build(spec, (first, *second) if second else None)
     fitted, val = train.holdout(spec.train.validation, seed) if spec.train.validation else (train, train.subset([]))
     epochs = fit(model, fitted, val, spec, seed=seed, device=first, folder=folder, progress=progress)
-    trained_now = not (folder / "row.json").exists()
+    trained_now, probabilities = parallel.from_first(not (folder / "row.json").exists()), {}
     if trained_now:
         views_used = VIEWS if test.side > spec.net.input else VIEWS[:1]  # uncropped, all views but the flip are one
         probabilities = {views: predict(model, test, spec, views=views, device=first) for views in views_used}
+    if trained_now and speaks:
         write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
         metrics = {views: score(p, test.labels) for views, p in probabilities.items()}
         row = _finished(study, variant, spec, scale, train, test, seed, epochs, metrics, provenance)
         write_whole(folder / "row.json", lambda out: out.write(json.dumps(row).encode()))
-    row = json.loads((folder / "row.json").read_text())
+    if not speaks:
+        return Run(parallel.from_first(None), model, _compact(probabilities), folder, test.labels, trained_now)
+    row = parallel.from_first(json.loads((folder / "row.json").read_text()))
     if row not in rows.read(study, scale):
         rows.append(row)
     with np.load(folder / "test.npz") as kept:

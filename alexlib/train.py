@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alexlib import augment
+from alexlib import augment, parallel
 from alexlib.batches import Feed, generator, order
 from alexlib.checkpoint import Checkpoints
 from alexlib.config import Spec
@@ -59,7 +59,7 @@ def fit(
     t = spec.train
     model.to(device, memory_format=torch.channels_last)
     batch = min(t.batch, len(train))
-    steps = len(train) // batch
+    steps, mine = len(train) // batch, parallel.part(batch)
     mean = torch.tensor(train.mean, device=device)
     axes = colour_axes(train, spec, device)
     optimizer = make_optimizer(model, t)
@@ -68,31 +68,34 @@ def fit(
     if folder:
         checkpoints = Checkpoints(folder, model, optimizer, spec, seed, train)
         history, begun = checkpoints.resume()
-    progress, saved = progress or Progress(), time.monotonic()
+    progress, saved, replica = progress or Progress(), time.monotonic(), parallel.wrap(model)
     with stoppable(folder is not None) as stop:
         while len(history) < min(t.epochs, finish or t.epochs) and not finished(t, history):
             epoch, started = len(history), time.perf_counter() - begun.get("seconds", 0.0)
             weight_lr, bias_lr = learning_rates(t, history)
             set_learning_rates(optimizer, weight_lr, bias_lr)
-            freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs)
+            if freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs):
+                replica = parallel.wrap(model)
             colour = epoch < spec.augment.colour_end * t.epochs
             done, zero = begun.get("batches", 0), torch.zeros(())
             loss_sum, wrong_sum = (begun.get(key, zero).to(device) for key in ("loss_sum", "wrong_sum"))
             begun = {}
             model.train()
-            for i, (pixels, labels) in enumerate(feed(order(len(train), batch, seed, epoch)[done:steps]), done):
+            own = (indices[mine] for indices in order(len(train), batch, seed, epoch)[done:steps])
+            for i, (pixels, labels) in enumerate(feed(own), done):
                 step = epoch * steps + i
                 draws = generator(seed, step, "augment")
-                x = augment.training_input(pixels, mean, axes, spec.net.input, spec.augment, draws, colour)
-                torch.manual_seed(draws.initial_seed())  # dropout
+                x = augment.training_input(pixels, mean, axes, spec.net.input, spec.augment, draws, colour, batch, mine)
+                torch.manual_seed(draws.initial_seed() + parallel.rank())  # dropout
                 with autocast(device, t.precision):
-                    scores = model(x).float()
+                    scores = replica(x).float()
                 loss = F.cross_entropy(scores, labels)
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-                loss_sum = loss_sum + loss.detach()
-                wrong_sum = wrong_sum + (scores.detach().argmax(1) != labels).sum()
+                wrong = (scores.detach().argmax(1) != labels).sum()
+                loss, wrong, asked = parallel.agreed(loss.detach(), wrong, stop.asked, step)
+                loss_sum, wrong_sum = loss_sum + loss, wrong_sum + wrong
                 watch(loss, step)
                 rate = (i + 1) * batch / (time.perf_counter() - started)
                 left = ((t.epochs - epoch) * steps - i - 1) * batch / rate
@@ -102,12 +105,12 @@ def fit(
                         f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s,"
                         f" {clock(left)} left"
                     )
-                if folder and (stop.asked or time.monotonic() - saved > SAVE_EVERY):
+                if folder and (asked or time.monotonic() - saved > SAVE_EVERY):
                     sums = {"loss_sum": loss_sum.cpu(), "wrong_sum": wrong_sum.cpu()}
                     partly = {"batches": i + 1, "seconds": time.perf_counter() - started, **sums}
                     checkpoints.save(history, partly)
                     saved = time.monotonic()
-                    if stop.asked:
+                    if asked:
                         _leave(stop, checkpoints, progress, f"epoch {epoch + 1}, step {i + 1} of {steps}")
             seconds = time.perf_counter() - started
             errors = evaluate(model, held_out, spec, device=device) if len(val) else {}
@@ -146,13 +149,14 @@ def predict(model, images: Images | Feed, spec: Spec, *, views: str = "centre", 
     out = []
     model.eval()
     with torch.inference_mode(), autocast(device, spec.train.precision):
-        for pixels, _ in feed(torch.arange(len(feed)).split(batch)):
+        for pixels, _ in feed(torch.arange(parallel.rank(), len(feed), parallel.world()).split(batch)):
             shown = [
                 model(augment.to_input(view, mean)).float().softmax(1)
                 for view in augment.views(pixels, spec.net.input, views)
             ]
             out.append(torch.stack(shown).mean(0).cpu())
     found = torch.cat(out).numpy() if out else np.empty((0, spec.net.classes), np.float32)
+    found = parallel.woven(found, len(feed))
     if not np.isfinite(found).all():  # they would compare as no error at all
         raise Diverged(f"the net's probabilities are no longer numbers; {Watch.CAUSES}")
     return found

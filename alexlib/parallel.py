@@ -1,0 +1,104 @@
+"""One net trained by several processes, each with its part of every batch (torch.distributed, started by torchrun).
+
+torchrun --nproc-per-node=4 -m alexlib train --scale imagenet ...
+
+A batch is that of one process: rank r of N takes the r-th N-th of it, with the crops and the noise that one process
+would have drawn for it, and gradients are averaged. Started without torchrun everything here is the identity. The first
+rank alone writes and speaks. Pack the pictures before (`python -m alexlib data pack`), or each rank does it.
+"""
+
+import os
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(seconds=50)  # a rank that is not heard of for so long has died
+
+
+def start(device: str) -> str:
+    """Join the other ranks, if torchrun started this process; returns the device of this one.
+
+    Several GPUs: one a rank, by `LOCAL_RANK`. ValueError: fewer GPUs than ranks on this machine.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        return device
+    if torch.device(device).type == "cuda":
+        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= gpus:
+            raise ValueError(f"rank {local} of this machine has no GPU: it has {gpus}; give --nproc-per-node={gpus}")
+        device = f"cuda:{local}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if "cuda" in device else "gloo", timeout=PATIENCE)
+    return device
+
+
+def stop() -> None:
+    """Leave the other ranks."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def part(n: int) -> slice:
+    """This rank's part of n things in a row.
+
+    ValueError: they do not divide among the ranks.
+    """
+    if n % world():
+        raise ValueError(f"a batch of {n} pictures does not divide among {world()} ranks")
+    return slice(rank() * n // world(), (rank() + 1) * n // world())
+
+
+def wrap(model):
+    """The model with gradients that are averaged over the ranks in the backward pass."""
+    return DistributedDataParallel(model, broadcast_buffers=False) if world() > 1 else model
+
+
+def agreed(loss, wrong, asked: bool, step: int):
+    """Mean loss and number of errors of the whole batch, and whether a rank was asked to stop: the same on all ranks.
+
+    A GPU's answer to the last is waited for at every 16th step only.
+    """
+    if world() == 1:
+        return loss, wrong, asked
+    values = total(torch.stack([loss / world(), wrong.float(), torch.full_like(loss, float(asked))]))
+    look = not values.is_cuda or step % 16 == 0
+    return values[0], values[1], look and bool(values[2] > 0)
+
+
+def total(values: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over the ranks."""
+    if world() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def woven(values: np.ndarray, n: int) -> np.ndarray:
+    """The whole of n rows, of which rank r of N has rows r, r + N, r + 2 N, ..."""
+    if world() == 1:
+        return values
+    parts = [None] * world()
+    dist.all_gather_object(parts, values)
+    whole = np.empty((n, *values.shape[1:]), values.dtype)
+    for i, part_ in enumerate(parts):
+        whole[i :: world()] = part_
+    return whole
+
+
+def from_first(value):
+    """What rank 0 has."""
+    if world() == 1:
+        return value
+    held = [value]
+    dist.broadcast_object_list(held)
+    return held[0]
