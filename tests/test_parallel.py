@@ -31,7 +31,7 @@ if parallel.rank() == 0:
     torch.save({"weights": run.model.state_dict(), "row": run.row}, os.environ["ALEXLIB_RUNS"] + "/out.pt")
 parallel.stop()
 """
-FIELDS = {"input": 64, "width": 0.125, "precision": "fp32", "dropout": 0.0, "colour": "none", "lr": 0.01}
+FIELDS = {"input": 64, "width": 0.125, "precision": "fp32", "dropout": 0.0, "colour": "none", "lr": 0.01, "conv1_freeze": 0.5}
 
 
 def start(tmp_path, ranks, epochs=2, **fields):
@@ -82,18 +82,18 @@ def test_two_ranks_take_the_path_of_one(tmp_path, alone):
     assert len(rows) == 1 and not list(tmp_path.glob("ranks/.*.part"))
 
 
-def test_a_frozen_layer_and_another_number_of_ranks(tmp_path):
+def test_another_number_of_ranks(tmp_path):
     """Half of the run by two ranks, stopped with SIGTERM; the rest by one process."""
-    whole, _ = finished(tmp_path / "whole", 1, epochs=4, conv1_freeze=0.5)
+    whole, _ = finished(tmp_path / "whole", 1, epochs=4)
     load("sample", 72)
     (tmp_path / "ranks").mkdir()
-    process = start(tmp_path / "ranks", 2, epochs=4, conv1_freeze=0.5)
+    process = start(tmp_path / "ranks", 2, epochs=4)
     until = time.monotonic() + 100
     while not (tmp_path / "ranks" / "ranks" / "checkpoint.pt").exists() and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    rest, _ = finished(tmp_path / "ranks", 1, epochs=4, conv1_freeze=0.5)
+    rest, _ = finished(tmp_path / "ranks", 1, epochs=4)
     same_path(rest, whole, atol=2e-4)  # a hundredth of the initial weights
 
 
