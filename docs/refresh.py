@@ -20,13 +20,14 @@ from PIL import Image
 from alexlib import findings, plots, race, rows
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
-from alexlib.nets import STACKS, trace_text
+from alexlib.nets import STACKS, ledger, trace, trace_text
 from alexlib.paths import ROOT
 from alexlib.progress import clock
 from alexlib.stats import verdict, wilson
 
-PAGES = ("README.md", "docs/fidelity.md", "docs/performance.md")
+PAGES = ("README.md", "docs/fidelity.md", "docs/performance.md", "docs/scaling.md")
 FIGURES = ROOT / "reports" / "figures"
+IMAGENET = 1_281_167  # training pictures of ILSVRC-2012
 CHANCE = 0.9  # error of a guess among the ten classes of CIFAR-10
 
 
@@ -129,7 +130,7 @@ def _effects(study: str) -> str:
             paper = (row["paper"], row["log"], "; ".join(f"{value:g}" for _, value in row["later"]))
             lines.append((where, row["name"], *paper, f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
     head = ("scale", "left out: effect", "paper", "2012 log", "later", "here", "95 % interval", "seeds", "verdict")
-    return markdown_table(head, lines) if lines else "*No runs are on record yet.*"
+    return markdown_table(head, lines) if lines else "*No effect is on record yet.*"
 
 
 def figure1() -> str:
@@ -192,6 +193,41 @@ def data_path() -> str:
     return _benchmark("data path", ("case", "speed", "ratio to the first"), lambda _: ())
 
 
+def imagenet_days() -> str:
+    """What 90 epochs take at the speed of each measured training step."""
+    pictures = 90 * IMAGENET
+    return _benchmark(
+        "training step", ("case", "speed", "ratio to newcomer", "90 epochs"),
+        lambda r: (f"{pictures / r['value'] / 86400:,.0f} days",),
+    )  # fmt: skip
+
+
+def gradient_bytes() -> str:
+    """Gradients of a step that each rank sends, and the share of the fully-connected layers."""
+    stages = [row for row in trace(PAPER) if row["parameters"]]
+    counts = {kind: [sum(row[kind] for row in stages if row["stage"].startswith(name)) for name in ("conv", "fc")]
+              for kind in ("parameters", "macs")}  # fmt: skip
+    lines = []
+    for name, place in (("convolutions", 0), ("fully-connected layers", 1)):
+        parameters, macs = counts["parameters"][place], counts["macs"][place]
+        share = f"{parameters / sum(counts['parameters']):.1%}", f"{macs / sum(counts['macs']):.1%}"
+        sent = (f"{2 * (n - 1) / n * 4 * parameters / 1e6:,.0f} MB" for n in (2, 8, 64))
+        lines.append((name, parameters, *share, *sent))
+    total = (f"{2 * (n - 1) / n * 4 * sum(counts['parameters']) / 1e6:,.0f} MB" for n in (2, 8, 64))
+    lines.append(("all", sum(counts["parameters"]), "100%", "100%", *total))
+    head = ("layers", "parameters", "of all", "of the arithmetic", "2 ranks, a step", "8 ranks", "64 ranks")
+    return markdown_table(head, lines)
+
+
+def tower_bytes() -> str:
+    """What crosses between two towers in a step of 128 pictures, bf16."""
+    lines = [
+        (r["layer"], r["values"], *(f"{128 * r[way] / 1e6:.1f} MB" for way in ("forward", "backward")))
+        for r in ledger(PAPER)
+    ]
+    return markdown_table(("before", "numbers a picture", "forward, 128 pictures", "backward"), lines)
+
+
 def _benchmark(name: str, head: tuple, more) -> str:
     lines = []
     for file in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
@@ -211,6 +247,9 @@ PARTS = {
     "figure-1": figure1,
     "cifar-epoch": cifar_epoch,
     "tanh": tanh,
+    "imagenet-days": imagenet_days,
+    "gradient-bytes": gradient_bytes,
+    "tower-bytes": tower_bytes,
     "layers": layers,
     "steps": steps,
     "data-path": data_path,

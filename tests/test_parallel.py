@@ -31,7 +31,15 @@ if parallel.rank() == 0:
     torch.save({"weights": run.model.state_dict(), "row": run.row}, os.environ["ALEXLIB_RUNS"] + "/out.pt")
 parallel.stop()
 """
-FIELDS = {"input": 64, "width": 0.125, "precision": "fp32", "dropout": 0.0, "colour": "none", "lr": 0.01, "conv1_freeze": 0.5}
+FIELDS = {
+    "input": 64,
+    "width": 0.125,
+    "precision": "fp32",
+    "dropout": 0.0,
+    "colour": "none",
+    "lr": 0.01,
+    "conv1_freeze": 0.5,
+}
 
 
 def start(tmp_path, ranks, epochs=2, **fields):
