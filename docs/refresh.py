@@ -129,7 +129,7 @@ def _effects(study: str) -> str:
             paper = (row["paper"], row["log"], "; ".join(f"{value:g}" for _, value in row["later"]))
             lines.append((where, row["name"], *paper, f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
     head = ("scale", "left out: effect", "paper", "2012 log", "later", "here", "95 % interval", "seeds", "verdict")
-    return markdown_table(head, lines) if lines else "*No runs are on record yet.*"
+    return markdown_table(head, lines) if lines else "*No effect is on record yet.*"
 
 
 def figure1() -> str:
