@@ -10,10 +10,12 @@ def report(args) -> int:
     from . import report as reports
 
     parameters = {name: value_of(text) for name, text in args.parameters}
+    if args.out and args.notebook == "all":
+        raise ValueError("--out is for one notebook, not for all")
     failed = 0
     for name in reports.notebooks() if args.notebook == "all" else [args.notebook]:
         try:
-            print(reports.run(name, args.scale, parameters))
+            print(reports.run(name, args.scale, parameters, args.out))
         except reports.ReportError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
@@ -93,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--scale", default="sample", help="data + net + schedule (default: sample)")
     pair = {"nargs": 2, "metavar": ("NAME", "VALUE"), "action": "append", "default": []}
     command.add_argument("-p", dest="parameters", **pair, help="a parameter of the notebook; may be repeated")
+    command.add_argument("--out", help="the report's file, NAME.ipynb (default: reports/SCALE/<notebook>.ipynb)")
 
     command = commands.add_parser("train", help="train AlexNet without a notebook")
     command.set_defaults(call=train)

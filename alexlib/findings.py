@@ -27,6 +27,11 @@ def effect(found: list[dict], variant: str, value: Callable[[dict], float], base
     return {"variant": variant, "value": mean, "low": low, "high": high, "n": len(seeds)}
 
 
+def ended(found: list[dict]) -> list[dict]:
+    """The rows of runs that trained to their end: a run that diverged has no errors, and its row says so."""
+    return [row for row in found if row["metrics"]]
+
+
 def test_error(row: dict) -> float:
     """Top-1 error on the test pictures, ten views averaged, %."""
     return 100 * row["metrics"]["ten"]["top1"]
@@ -67,20 +72,24 @@ def effects(found: list[dict]) -> list[dict]:
     """What each variant does against the baseline, from the rows of one scale, in the order of `VARIANTS`.
 
     Every variant has its test error, and before it what else its claims are about. Rows: name, variant, measure, unit,
-    value, low, high, n (paired by seed), claim, statement, paper, log, later, verdict.
+    value, low, high, n (paired by seed), claim, statement, paper, log, later, verdict. Seeds of which a run diverged
+    are not in value and n; the verdict counts them. A variant without a pair of ended runs has no row.
     """
     table, claims = [], {claim.id: claim for claim in CLAIMS}
-    seeds = {name: {r["seed"] for r in found if r["variant"] == name} for name in {r["variant"] for r in found}}
+    good = ended(found)
+    seeds = {name: {r["seed"] for r in good if r["variant"] == name} for name in {r["variant"] for r in found}}
     for variant in VARIANTS:
         if not seeds.get(variant.name, set()) & seeds.get("baseline", set()):
             continue
-        about = variant.small_claims if "stack" in found[0]["config"]["net"] else variant.claims
-        held_out = all(r["history"][-1]["val_top1"] is not None for r in found if r["history"])
+        lost = {r["seed"] for r in found if not r["metrics"] and r["variant"] in ("baseline", variant.name)}
+        about = variant.small_claims if "stack" in good[0]["config"]["net"] else variant.claims
+        held_out = all(r["history"][-1]["val_top1"] is not None for r in good)
         others = [(m, claim) for claim, m in about if m != TEST and (held_out or m != LENGTH)]
         for measure, claim in [*others, (TEST, {measure: claim for claim, measure in about}.get(TEST))]:
-            row = {"name": f"{variant.name}: {measure}", "measure": measure, **_effect(found, variant.name, measure)}
+            row = {"name": f"{variant.name}: {measure}", "measure": measure, **_effect(good, variant.name, measure)}
             row |= _claim(claims.get(claim))
-            table.append(row | {"verdict": _verdict(row, found[0]["scale"])})
+            verdict = _verdict(row, good[0]["scale"])
+            table.append(row | {"verdict": f"{verdict}; {len(lost)} diverged" if lost else verdict})
     return table
 
 
@@ -95,7 +104,7 @@ def without_training(found: list[dict], images: Images, labels: np.ndarray) -> l
         labels: of the test pictures (N,).
     """
     claims = {claim.id: claim for claim in CLAIMS}
-    base = [row for row in found if row["variant"] == "baseline"]
+    base = [row for row in ended(found) if row["variant"] == "baseline"]
     gains = [100 * (row["metrics"]["centre"]["top1"] - row["metrics"]["ten"]["top1"]) for row in base]
     mean, low, high = stats.over_seeds(gains)
     name = "centre view minus ten views"

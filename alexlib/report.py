@@ -63,6 +63,8 @@ def run(notebook: str | Path, scale: str = "sample", parameters: dict | None = N
 
     A notebook that fails leaves its report too, error included, and raises `ReportError`.
     """
+    if out is not None and Path(out).suffix != ".ipynb":
+        raise ReportError(f"{out}: expected the name of a notebook, NAME.ipynb")
     try:
         import papermill
     except ImportError as error:

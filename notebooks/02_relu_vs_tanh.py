@@ -244,6 +244,7 @@ assert stack in table
 # ## Limits and next
 #
 # The paper's net, rates and number of runs are unknown. Rates were chosen by one run each on the very
-# quantity that is reported, as the paper did; the runs that count have other seeds. Training error is
+# quantity that is reported, as the paper did; the runs that count have other seeds. The grid of rates is
+# coarse, so a finer one may move either number. Training error is
 # measured while training, so it is an epoch's mean and lags behind. The interval is a bootstrap over
 # the runs, too narrow when there are few. Next: notebook 03, what the other parts of the net are worth.

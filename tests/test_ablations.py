@@ -189,6 +189,20 @@ def test_a_sample_run_claims_nothing():
     }
 
 
+def test_runs_that_diverged_are_counted_and_have_no_part_in_effects():
+    lost = [row(v, s, 0.3) | {"metrics": {}, "history": []} for v, s in (("no-lrn", 2), ("tanh", 0), ("baseline", 3))]
+    found = [row("baseline", s, 0.30) for s in range(3)] + [row("no-lrn", s, 0.31 + 0.001 * s) for s in (0, 1, 3)]
+    found += [row("no-dropout", 0, 0.32)]
+    seen = by_name(lost + found)
+    effect = seen["no-lrn: test error"]
+    assert effect["value"] == pytest.approx(1.05) and effect["n"] == 2  # seeds 0 and 1
+    assert effect["verdict"] == "reproduced; 2 diverged"  # seed 2 itself, the baseline in seed 3
+    assert seen["no-dropout: test error"]["verdict"] == "no claim of the paper; 1 diverged"
+    assert not any(name.startswith("tanh") for name in seen)
+    assert [r["verdict"] for r in findings.effects(found) if r["variant"] == "no-lrn"] == ["reproduced"]
+    assert findings.ended(lost + found) == found
+
+
 def test_the_intervals_of_effects_cover_the_truth():
     rng, hits, runs = np.random.default_rng(1), 0, 400
     for _ in range(runs):
@@ -205,6 +219,7 @@ def test_two_claims_without_training(monkeypatch):
     rng = np.random.default_rng(2)
     nets_ = [{"ten": rng.dirichlet(np.ones(4), 40).astype(np.float16)} for _ in range(3)]
     found = [row("baseline", s, 0.5, centre=0.52 + 0.01 * s) for s in range(3)] + [row("no-lrn", 0, 0.5)]
+    found += [row("baseline", 3, 0.5) | {"metrics": {}}]
     monkeypatch.setattr(findings, "probabilities", lambda r, images: nets_[r["seed"]])
     views, average = findings.without_training(found, None, labels)
     assert views["value"] == pytest.approx(3.0) and (views["n"], views["paper"]) == (3, 1.5)

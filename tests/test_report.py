@@ -75,6 +75,17 @@ def test_unknown_parameter_is_refused_with_the_valid_ones(tmp_path):
     assert not list(report.reports_root().rglob("12_tiny*"))
 
 
+def test_a_report_goes_where_it_is_told_to(tmp_path, capsys):
+    path, out = notebook(tmp_path / "14_tiny.ipynb"), tmp_path / "kept" / "other.ipynb"
+    assert __main__.main(["report", str(path), "--out", str(out), "-p", "epochs", "7"]) == 0
+    assert capsys.readouterr().out.strip() == str(out) and "epochs = 7" in out.read_text()
+    assert out.with_suffix(".html").exists() and not list(report.reports_root().rglob("14_tiny*"))
+    assert __main__.main(["report", str(path), "--out", str(tmp_path)]) == 1
+    assert __main__.main(["report", "all", "--out", str(out)]) == 2
+    errors = capsys.readouterr().err
+    assert "expected the name of a notebook" in errors and "for one notebook" in errors
+
+
 def test_unknown_scale_and_notebook_are_refused(tmp_path, capsys):
     assert __main__.main(["report", str(notebook(tmp_path / "13_tiny.ipynb")), "--scale", "smple"]) == 2
     assert "smple" in capsys.readouterr().err
