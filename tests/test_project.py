@@ -17,7 +17,7 @@ import alexlib
 from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
-    *("paths", "interrupt", "parallel", "progress"),
+    *("paths", "native", "interrupt", "parallel", "progress"),
     *("stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "glimpse", "race", "findings"),
