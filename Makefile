@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train reports test lab docs lint format clean
+.PHONY: help train reports test bench lab docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ reports: $(VENV)/.stamp ## run every notebook and write its report (SCALE=sample
 
 test: $(VENV)/.stamp ## all tests, and every notebook cell by cell
 	$(PY) -m pytest --nbval-lax
+
+bench: $(VENV)/.stamp ## measure what is fast, side by side, and renew docs/performance.md (ten minutes)
+	$(PY) -m alexlib bench
+	$(PY) docs/refresh.py
 
 lab: $(VENV)/.stamp ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab

@@ -5,6 +5,16 @@ import ast
 import sys
 
 
+BENCHMARKS = {
+    "step": "training steps of several nets; the response norm alone",
+    "floors": "a training step layer by layer, against what the machine can do",
+    "whole": "training with its data; testing",
+    "cifar": "an epoch of CIFAR-10",
+    "data": "from the disk to the net",
+    "memory": "a set that is larger than the memory",
+}
+
+
 def report(args) -> int:
     """Run notebooks and write their reports; a failing one does not stop the others."""
     from . import report as reports
@@ -40,6 +50,29 @@ def train(args) -> int:
         print(run.folder)
     parallel.stop()
     return 0
+
+
+def bench(args) -> int:
+    """Run the benchmarks one after another; one that fails does not stop the others."""
+    import subprocess
+
+    from .paths import ROOT, data_root
+
+    folder = ROOT / "benchmarks"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not there: benchmarks are part of the project, not of the installed package"
+        )
+    if unknown := set(args.names) - set(BENCHMARKS):
+        raise ValueError(f"unknown benchmark {', '.join(sorted(unknown))}: valid ones: {', '.join(BENCHMARKS)}")
+    failed = 0
+    for name in args.names or BENCHMARKS:
+        if name == "data" and not (data_root() / "imagenette").is_dir():
+            print("data: left out, it needs `python -m alexlib data get imagenette`", file=sys.stderr)
+            continue
+        print(f"{name}: {BENCHMARKS[name]}", flush=True)
+        failed += bool(subprocess.run([sys.executable, folder / f"{name}.py"]).returncode)
+    return min(failed, 1)
 
 
 def data_get(args) -> int:
@@ -110,6 +143,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--run", help="folder under runs/ (default: named after the settings)")
     command.add_argument("--on-error", **on_error)
     command.add_argument("--set", dest="fields", **pair, help="any field of the reading; may be repeated")
+
+    command = commands.add_parser("bench", help="measure what is fast, side by side (ten minutes)")
+    command.set_defaults(call=bench)
+    command.add_argument("names", nargs="*", help=f"some of {', '.join(BENCHMARKS)} (default: all)")
 
     command = commands.add_parser("data", help="get, check and pack pictures")
     _add_data(command.add_subparsers(required=True, metavar="COMMAND"), on_error)

@@ -220,6 +220,6 @@ def keep_freed_memory(device: str) -> None:
         try:
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+            libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
         except (OSError, AttributeError):  # another C library
             pass

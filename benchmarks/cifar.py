@@ -1,6 +1,6 @@
 """An epoch of the four-layer CIFAR net side by side: what a newcomer writes, and ours in both precisions.
 
-    python benchmarks/cifar.py [--rounds 5] [--batches 100]
+    python benchmarks/cifar.py [--rounds 5]
 
 One process; the cases take turns, with 50,000 random pictures in memory. Newcomer: torch's modules, fp32, default
 layout, a plain loop over a TensorDataset's DataLoader. Writes `benchmarks/results/<machine>.json`; seconds for
@@ -8,14 +8,13 @@ layout, a plain loop over a TensorDataset's DataLoader. Writes `benchmarks/resul
 """
 
 import argparse
-import time
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import record
+from record import in_turns, record, times
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -70,7 +69,6 @@ def ours(images: Images, precision: str, activation: str = "relu") -> Iterator[N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=100, help="of 128 pictures, of each case in a round")
     args = parser.parse_args()
     keep_freed_memory("cpu")
     rng = np.random.default_rng(0)
@@ -84,30 +82,16 @@ def main() -> None:
         "four-layer net, bf16": ours(images, "bf16"),
         "four-layer net, tanh, bf16": ours(images, "bf16", "tanh"),
     }
-    runs = in_turns(cases, args.rounds, args.batches, args.batches * 128)
+    runs = times(in_turns(cases, args.rounds, seconds=1), 128)
     epochs = {name: {"epoch_s": round(N / float(np.median(speeds)), 1)} for name, speeds in runs.items()}
-    print(epochs)
-    print(record("CIFAR epoch", "pictures/s", runs, epochs, batch=128))
+    record("CIFAR epoch", "pictures/s", runs, epochs, batch=128)
     millions = 4
     alone = {
         f"{name}, inputs of standard deviation {std}": repeat(f, std * torch.randn(millions * 10**6))
         for std in (1, 80)
         for name, f in (("torch.tanh, bf16", torch.tanh), ("alexlib.layers.Tanh, bf16", Tanh()))
     }
-    print(record("tanh", "million numbers/s", in_turns(alone, args.rounds, 5, 5 * millions), {}, batch=None))
-
-
-def in_turns(cases: dict[str, Iterator], rounds: int, steps: int, work: float) -> dict[str, list[float]]:
-    """Work a second of each case, a value a round; the cases take turns, `steps` steps at a time."""
-    found = {name: [] for name in cases}
-    for turn in range(rounds + 1):  # the first one warms up
-        for name, endless in cases.items():
-            started = time.perf_counter()
-            for _ in islice(endless, steps):
-                pass
-            if turn:
-                found[name].append(work / (time.perf_counter() - started))
-    return found
+    record("tanh", "million numbers/s", times(in_turns(alone, args.rounds, seconds=0.2), millions), {}, batch=None)
 
 
 def repeat(f, x) -> Iterator[None]:

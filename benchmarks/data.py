@@ -1,6 +1,6 @@
 """Pictures per second from the disk to the net, side by side: torchvision's usual way, and batches from the pack.
 
-    python benchmarks/data.py [--source imagenette] [--rounds 7]
+    python benchmarks/data.py [--source imagenette] [--rounds 3]
 
 One process; the cases take turns round by round, so that a busy machine slows all of them alike. `--source` is a set's
 name or a folder with train/<class>/* and val/<class>/*. Three cases are parts of the way from the pack; the floor is a
@@ -89,8 +89,8 @@ def parts(train: data.Images) -> dict[str, Iterator]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", default="imagenette")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=3, help="of each case in a round, about")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1, help="of each case in a round, about")
     args = parser.parse_args()
     keep_freed_memory("cpu")
     train, _ = data.load(args.source)
@@ -120,7 +120,7 @@ def main() -> None:
             time.sleep(1)  # what reads ahead fills its queue, not into the next case's time
             size[name] = size[name] if turn else max(round(args.seconds / seconds), 1)
     about = {"source": train.name, "batch": BATCH, "pictures": len(train)}
-    print(record("data path", "pictures/s", runs, {}, **about))
+    record("data path", "pictures/s", runs, {}, **about)
 
 
 if __name__ == "__main__":
