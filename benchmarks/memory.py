@@ -50,7 +50,7 @@ def bounded(folder: str, limit: int) -> dict:
     mean, draws = torch.tensor(train.mean), generator(0, 0, "augment")
     started, read = time.perf_counter(), 0
     for pixels, _ in Feed(train)(order(len(train), BATCH, 0, 0)):
-        x = augment.training_input(pixels, mean, None, 224, PAPER.augment.replace(colour="none"), draws)
+        x = augment.training_input(pixels, mean, None, 224, PAPER.replace(colour="none").augment, draws)
         read += len(x)
     seconds, pictures = time.perf_counter() - started, len(train) + len(test)
     grown = writable() - before
