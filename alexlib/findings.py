@@ -191,16 +191,43 @@ def compare(run: Run) -> list[dict]:
             said = stats.verdict(low, high, claim.paper, scale)
         else:  # an error: as low as the paper's, or lower
             said = "reproduced" if low <= claim.paper else "not reproduced"
-        table.append(
-            {
-                "claim": claim.quantity,
-                "unit": claim.unit,
-                "paper": claim.paper,
-                "2012 log": claim.log,
-                "later studies": ", ".join(f"{study} {found}" for study, found, _ in claim.later if found is not None),
-                "this run": value,
-                "95 % interval": "" if low is None else f"{low:.2f} to {high:.2f}",
-                "verdict": said,
-            }
-        )
+        table.append(_line(claim, value, low, high, said))
     return table
+
+
+def compare_features(measured: dict[str, tuple[float, float, float]], scale: str) -> list[dict]:
+    """The claims of section 6.1 beside what was measured: {id of a claim: (value, low, high)}; rows as of `compare`.
+
+    Two are no effects and have rules of their own. Towers that differ in colour: one run in which they do not refutes
+    it, and only the interval of the share of runs, when it lies above one half, supports it. Neighbours that are not
+    close by pixels: more than 1 % of the pictures must be closer, all of the interval of the median.
+    """
+    table = []
+    for claim in CLAIMS:
+        if claim.notebook != "05_features":
+            continue
+        value, low, high = measured.get(claim.id, (None, None, None))
+        if value is None:
+            said = "not tested at this scale"
+        elif scale != "sample" and claim.id == "colour-towers":
+            said = "not reproduced" if value < claim.paper else "reproduced" if low > 50 else "inconclusive"
+        elif scale != "sample" and claim.id == "neighbours-pixels":
+            said = "reproduced" if low > 1 else "not reproduced" if high < 1 else "inconclusive"
+        else:
+            said = stats.verdict(low, high, claim.paper, scale)
+        table.append(_line(claim, value, low, high, said))
+    return table
+
+
+def _line(claim, value, low, high, said: str) -> dict:
+    """A row of a closing table: the claim, the paper's number, the authors' log, later studies, this run, verdict."""
+    return {
+        "claim": claim.quantity,
+        "unit": claim.unit,
+        "paper": claim.paper,
+        "2012 log": claim.log,
+        "later studies": ", ".join(f"{study} {found}" for study, found, _ in claim.later if found is not None),
+        "this run": value,
+        "95 % interval": "" if low is None else f"{low:.2f} to {high:.2f}",
+        "verdict": said,
+    }

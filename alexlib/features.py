@@ -1,0 +1,351 @@
+"""What a trained net has learned (section 6.1, Figures 3 and 4): its kernels, and what it makes of pictures.
+
+net = features.of_run(run, training)                        # or foreign.load("bvlc_alexnet.npy")
+made = features.activations(net, test, ["conv5", "fc7"])    # {"fc7": float32 (N, 4096), ...}
+found = features.search(made["fc7"].relu(), base, labels, base_labels, ks=(6,))
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alexlib import rows, stats, study
+from alexlib.augment import centre_crop, to_input
+from alexlib.batches import Feed, generator
+from alexlib.config import spec_from
+from alexlib.data import Images
+from alexlib.diagnostics import through
+from alexlib.layers import SpatialResponseNorm
+from alexlib.nets import AlexNet
+from alexlib.towers import colourfulness
+from alexlib.train import autocast, keep_freed_memory
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+BLOCK = 2**25  # values of one block of distances, or of the vectors they are computed from: 128 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained net with what belongs to it: how pictures are shown to it, and where the paper's layers are.
+
+    Its input is the central window of a picture, RGB in 0..255, minus `mean` and divided by `std`.
+    """
+
+    model: nn.Module
+    size: int  # side of the window, pixels
+    mean: torch.Tensor  # float32 (size, size, 3)
+    classes: tuple[str, ...]
+    origin: str  # whose weights these are, in words
+    towers: int = 2
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    layers: dict[str, str] = field(default_factory=lambda: dict(zip(LAYERS, LAYERS, strict=True)))
+    precision: str = "fp32"
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def to(self, device: str) -> "Trained":
+        """The same net, moved."""
+        self.model.to(device, memory_format=torch.channels_last)
+        return self
+
+    def layer(self, name: str) -> nn.Module:
+        """A layer by its name in the paper."""
+        if name not in self.layers:
+            raise ValueError(f"unknown layer {name!r}: valid ones: {', '.join(self.layers)}")
+        return self.model.get_submodule(self.layers[name])
+
+    def input(self, pixels) -> torch.Tensor:
+        """What the net is given of pictures, uint8 (N, S, S, 3): float32 (N, 3, size, size)."""
+        if pixels.shape[1] < self.size:
+            raise ValueError(f"pictures of {pixels.shape[1]} pixels: this net sees {self.size}")
+        x = to_input(centre_crop(pixels, self.size), self.mean.to(pixels.device))
+        return x.div_(torch.tensor(self.std, device=x.device).view(3, 1, 1))
+
+
+def of_run(run: study.Run, images: Images) -> Trained:
+    """The net of a finished run, on one device whatever it was trained on; `images` are its training pictures."""
+    spec = spec_from(run.row["config"])
+    model = AlexNet(spec)
+    model.load_state_dict(run.model.state_dict())
+    mean = centre_crop(torch.tensor(images.mean), spec.net.input)
+    shown = {"precision": spec.train.precision, "towers": spec.net.towers}
+    return Trained(model.eval(), spec.net.input, mean, images.classes, f"run {run.folder.name}", **shown)
+
+
+def drawn(n: int, count: int, seed: int = 0) -> np.ndarray:
+    """`count` of the numbers 0..n-1 at random, in rising order; 0, or more than there are: all."""
+    return np.sort(torch.randperm(n, generator=generator(seed, n, "drawn"))[: count or n].numpy())
+
+
+def activations(net: Trained, images: Images, layers: list[str], batch: int = 128) -> dict[str, torch.Tensor]:
+    """What layers put out for each picture, before the non-linearity: float32 (N, units) on the CPU.
+
+    A map of a convolution counts as one unit, with its strongest value.
+    """
+    keep_freed_memory(net.device)
+    kept = {name: [] for name in layers}
+
+    def keep(name):
+        def hook(_layer, _inputs, output):
+            strongest = output.flatten(2).amax(2) if output.dim() == 4 else output
+            kept[name].append(strongest.to("cpu", torch.float32, copy=True))  # a ReLU may overwrite the output
+
+        return hook
+
+    with ExitStack() as hooks, torch.inference_mode(), autocast(net.device, net.precision):
+        for name in layers:
+            hooks.enter_context(net.layer(name).register_forward_hook(keep(name)))
+        for pixels, _ in Feed(images, net.device)(torch.arange(len(images)).split(batch)):
+            net.model(net.input(pixels))
+    return {name: torch.cat(parts) for name, parts in kept.items()}
+
+
+class Pixels:
+    """The central windows of pictures as vectors, minus the mean image, made when they are read.
+
+    Pixels(images, 224)[10:20]       # float32 (10, 150528)
+    Pixels(images, 224, 32)[10:20]   # (10, 3072): shrunk by averaging to 32 x 32
+    """
+
+    def __init__(self, images: Images, size: int, side: int | None = None):
+        self.images, self.size, self.side = images, size, side or size
+        self.mean = centre_crop(torch.tensor(images.mean), size)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, some: slice) -> torch.Tensor:
+        indices = np.arange(len(self))[some]
+        return torch.cat([self._vectors(part) for part in np.array_split(indices, max(1, len(indices) // 128))])
+
+    def _vectors(self, indices: np.ndarray) -> torch.Tensor:
+        x = to_input(centre_crop(torch.from_numpy(self.images.gather(indices)), self.size), self.mean)
+        return (x if self.side == self.size else F.adaptive_avg_pool2d(x, self.side)).flatten(1)
+
+
+def distances(queries, base, measure: Callable = torch.cdist, block: int = BLOCK) -> Iterator:
+    """How far queries (Q, d) are from all of a base (M, d), some queries at a time, in bounded memory.
+
+    Yields (which, float32 (b, M)): a slice of the queries and their distances, Euclidean unless `measure` says so.
+
+    Args:
+        queries, base: tensors, or anything with a length whose slices are tensors.
+        block: values of a block of distances, and of vectors, at most.
+    """
+    step = max(1, block // max(len(base), queries[:1].shape[1]))
+    for first in range(0, len(queries), step):
+        some = queries[first : first + step]
+        part = max(1, block // some.shape[1])
+        found = [measure(some, base[i : i + part]) for i in range(0, len(base), part)]
+        yield slice(first, first + len(some)), torch.cat(found, 1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search brought for Q queries."""
+
+    nearest: torch.Tensor  # long (Q, k): rows of the base, the nearest first
+    precision: np.ndarray  # float64 (Q, number of ks): share of the k nearest that are of the query's class
+    ranks: np.ndarray | None  # float64 (Q, n): share of the base nearer than each of the `others`
+
+
+def search(queries, base, labels, base_labels, ks=(6,), others=None, measure: Callable = torch.cdist) -> Found:
+    """The nearest of a base to each query (Figure 4, right).
+
+    Args:
+        labels (Q,), base_labels (M,): classes.
+        ks: how many of the nearest count; the precision is taken for each.
+        others: long (Q, n), rows of the base of which the ranks are wanted.
+
+    ValueError: a k larger than the base.
+    """
+    if max(ks) > len(base):
+        raise ValueError(f"the {max(ks)} nearest of {len(base)} pictures: give a smaller number, or more pictures")
+    labels, base_labels = torch.as_tensor(labels), torch.as_tensor(base_labels)
+    near, shares, places = [], [], []
+    for which, block in distances(queries, base, measure):
+        same = labels[which, None] == base_labels
+        near.append(block.topk(max(ks), largest=False).indices)
+        shares.append(torch.stack([precision(block, same, k) for k in ks], 1))
+        if others is not None:
+            places.append(ranks(block, others[which]))
+    return Found(torch.cat(near), torch.cat(shares).numpy(), torch.cat(places).numpy() if places else None)
+
+
+def precision(block, same, k: int) -> torch.Tensor:
+    """The share of the k nearest that are of the query's class, float64 (b,), from distances (b, M) and `same` (b, M).
+
+    Where several are equally far and only some of them are among the k, the mean over all choices is taken: short
+    codes have many such.
+    """
+    edge = block.topk(k, largest=False).values[:, -1:]
+    nearer, tied = block < edge, block == edge
+    share = (same & tied).sum(1, dtype=torch.float64) / tied.sum(1)
+    return ((same & nearer).sum(1) + (k - nearer.sum(1)) * share) / k
+
+
+def ranks(block, chosen) -> torch.Tensor:
+    """The share of the base that is nearer than each chosen one, float64 (b, n): 0 for the nearest of all."""
+    return torch.stack([(block < block.gather(1, one[:, None])).double().mean(1) for one in chosen.T], 1)
+
+
+def chance(labels, base_labels) -> np.ndarray:
+    """The precision of picking at random: the share of the base that is of each query's class, (Q,)."""
+    return (np.bincount(base_labels, minlength=max(labels) + 1) / len(base_labels))[labels]
+
+
+def random_axes(units: int, bits: int, seed: int = 0) -> torch.Tensor:
+    """Directions drawn from a Gaussian, (units, bits)."""
+    return torch.randn(units, bits, generator=generator(seed, 0, "codes"))
+
+
+def learned_axes(x, bits: int, seed: int = 0) -> torch.Tensor:
+    """The directions of largest variance of x (N, units), (units, bits): what a linear auto-encoder learns (PCA).
+
+    torch finds them by repeated products with random directions; 64 more than wanted keep the last ones accurate.
+
+    ValueError: more bits than vectors or units.
+    """
+    if bits > min(x.shape):
+        raise ValueError(f"{bits} axes of {x.shape[0]} vectors of {x.shape[1]} numbers: give fewer, or more pictures")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.pca_lowrank(x, min(bits + 64, *x.shape), niter=8)[2][:, :bits]
+
+
+def codes(x, middle, axes) -> torch.Tensor:
+    """Short codes, bool (N, bits): on which side of the middle (units,) x (N, units) lies, along each axis."""
+    return (x - middle) @ axes > 0
+
+
+def hamming(a, b) -> torch.Tensor:
+    """The number of bits in which codes differ, float32 (n, m), by one product of matrices: exact below 2^24 bits."""
+    a, b = (2 * code.float() - 1 for code in (a, b))
+    return (a.shape[1] - a @ b.T) / 2
+
+
+def angle(a, b) -> torch.Tensor:
+    """1 minus the cosine of the angle between vectors, (n, m): what codes on random axes estimate."""
+    return 1 - F.normalize(a) @ F.normalize(b).T
+
+
+def code_precision(queries, base, labels, base_labels, axes, lengths, k: int = 6) -> np.ndarray:
+    """Precision at k, (Q, lengths), of codes with the first so many bits of those that the axes give."""
+    middle = base.mean(0)
+    ours, theirs = codes(queries, middle, axes), codes(base, middle, axes)
+    pairs = [(ours[:, :n], theirs[:, :n]) for n in lengths]
+    return np.hstack([search(*pair, labels, base_labels, (k,), measure=hamming).precision for pair in pairs])
+
+
+def concentration(weights) -> torch.Tensor:
+    """How much of each kernel's energy is at one frequency and orientation, float64 (K,) in 0..1.
+
+    The share of the spectrum, summed over colours, in the 3 x 3 window of frequencies that holds most. White noise has
+    little in any window; a grating has half there (the other half has the opposite sign), a blob nearly all.
+
+    Args:
+        weights: (K, 3, h, w).
+    """
+    spectrum = torch.fft.fft2(weights.detach().double()).abs().square().sum(1, keepdim=True)
+    around = 9 * F.avg_pool2d(F.pad(spectrum, (1, 1, 1, 1), mode="circular"), 3, 1)
+    return around.amax((1, 2, 3)) / spectrum.sum((1, 2, 3)).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def white_noise(weights, n: int, seed: int = 0) -> torch.Tensor:
+    """Kernels as before training: n of the shape of `weights`, from a Gaussian."""
+    return torch.randn(n, *weights.shape[1:], generator=generator(seed, 0, "kernels"))
+
+
+def first_layers(name: str, scale: str, training: Images, test: Images) -> dict[str, torch.Tensor]:
+    """The first-layer kernels of all finished runs of a study with these pictures that are on this machine."""
+    found = {}
+    for row in rows.read(name, scale):
+        if row["data"]["train"] == training.fingerprint:
+            spec = spec_from(row["config"])
+            run = study.opened(name, row["variant"], spec, scale, training, test, row["seed"])
+            found |= {run.folder.name: run.model.conv1.weight.detach()} if run else {}
+    return found
+
+
+def tower_colours(kernels: dict[str, torch.Tensor]) -> list[dict]:
+    """How far the two towers of each net are apart in colour, a row each: value, low, high (95 %, over kernels).
+
+    Rows also have run, tower 1 and tower 2: the mean colour of their kernels.
+    """
+    table = []
+    for name, weights in kernels.items():
+        one, two = colourfulness(weights.cpu()).chunk(2)
+        bounds = dict(zip(("value", "low", "high"), stats.apart(one, two), strict=True))
+        table.append({"run": name, "tower 1": one.mean().item(), "tower 2": two.mean().item(), **bounds})
+    return table
+
+
+def purity(values, labels, k: int = 9) -> torch.Tensor:
+    """Of the k pictures that excite each unit most, the share that is of their commonest class: (units,).
+
+    Args:
+        values: (N, units). labels: (N,).
+    """
+    classes = torch.as_tensor(labels)[values.topk(k, dim=0).indices]
+    return (classes == classes.mode(0).values).double().mean(0)
+
+
+def exciting(net: Trained, images: Images, layer: str, values, units, k: int = 8) -> tuple:
+    """The k pictures that excite each of some units most, and where in them.
+
+    Args:
+        values: (N, all units), `activations` of the layer.
+
+    Returns windows, uint8 (U, k, size, size, 3), labels (U, k), and boxes (U, k, 3): left, top and side, in pixels of
+    the window, of what the unit sees where it is strongest; None for a fully-connected layer, which sees everything.
+    """
+    pixels, labels = pictures_at(images, values[:, units].topk(k, dim=0).indices.T)
+    windows = centre_crop(torch.from_numpy(pixels), net.size)
+    places = []
+    for unit, shown in zip(units, windows, strict=True):
+        maps = through(net.model, net.layers[layer], net.input(shown.to(net.device)))[1].cpu()
+        if maps.dim() == 2:
+            return windows.numpy(), labels, None
+        place = maps[:, unit].flatten(1).argmax(1)
+        places.append(torch.stack([place % maps.shape[3], place // maps.shape[3]], 1))
+    side, stride, start = receptive_field(net.model, net.layer(layer))
+    corners = start + stride * torch.stack(places)
+    return windows.numpy(), labels, F.pad(corners, (0, 1), value=side).numpy()
+
+
+def pictures_at(images: Images, indices) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures, uint8 (..., S, S, 3), and labels (...) at an array of indices of any shape."""
+    indices = np.asarray(indices)
+    pixels = images.gather(indices.ravel())
+    return pixels.reshape(*indices.shape, *pixels.shape[1:]), images.labels[indices]
+
+
+def receptive_field(model: nn.Module, layer: nn.Module) -> tuple[int, int, int]:
+    """What a position of a convolution's maps sees of the input: (size, stride, start), pixels.
+
+    Position i of a row sees pixels start + stride * i to start + stride * i + size - 1; those below 0 are padding.
+    """
+    size, stride, start = 1, 1, 0
+    for stage in (module for module in model.modules() if not list(module.children())):
+        if isinstance(stage, nn.ZeroPad2d):
+            start -= stride * stage.padding[0]
+        elif isinstance(stage, nn.Conv2d | nn.MaxPool2d | SpatialResponseNorm):
+            kernel, step, pad = _window(stage)
+            start, size, stride = start - stride * pad, size + (kernel - 1) * stride, stride * step
+        if stage is layer:
+            return size, stride, start
+    raise ValueError("the layer is not in this net")
+
+
+def _window(stage: nn.Module) -> tuple[int, int, int]:
+    """Side, stride and padding of a stage that reads several positions."""
+    if isinstance(stage, SpatialResponseNorm):
+        return stage.size, 1, stage.size // 2
+    return tuple(v[0] if isinstance(v, tuple) else v for v in (stage.kernel_size, stage.stride, stage.padding))
