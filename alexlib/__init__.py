@@ -32,10 +32,14 @@
     study     runs from seeds to rows, one or a grid of them
     race      how soon runs reach a training error
     findings  what finished runs say of the paper's claims
+    retrieval nearest neighbours, their precision, short binary codes
+    features  a trained net's kernels and activations, what excites its units
+    foreign   weights that others trained, in the nets they belong to
     plots     figures from rows
     tower_plots  a figure of the two towers and what crosses between them
     contrasts figures of variants against a baseline
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
+    feature_plots  figures of kernels, neighbours, codes, units
     report    notebooks to reports (papermill) and web pages (nbconvert)
 
 `python -m alexlib --help` offers the same calls to a shell; docs/design.md says how the parts fit.

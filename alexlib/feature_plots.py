@@ -90,7 +90,7 @@ def _tiles(rows: int, widths: list[float]):
 
 def _head(axis, text: str) -> None:
     """A line above a block of tiles, which may be longer than the first of them is wide."""
-    axis.set_title(text, fontsize=9, loc="left").set_in_layout(False)
+    axis.text(0, 1.05, text, transform=axis.transAxes, size=9, va="bottom").set_in_layout(False)
 
 
 def _tile(axis, picture, name: str, colour, show_picture: bool) -> None:
@@ -135,7 +135,7 @@ def pixel_ranks(ranks):
     axis.plot([half, half, 0], [0, 0.5, 0.5], color=HELD_OUT, lw=0.8, ls=":")
     axis.set(xlim=(0, 100), ylim=(0, 1), ylabel="share of neighbours")
     axis.set_xlabel("training pictures that are nearer by pixels, %")
-    _titled(axis, f"Half of the neighbours by features: {half:.1f} % of the pictures are nearer by pixels")
+    _titled(axis, f"The median neighbour by features: {half:.1f} % of the pictures are nearer by pixels")
     return figure
 
 

@@ -32,12 +32,11 @@ def apart(a, b, seed: int = 0, draws: int = 10_000) -> tuple[float, float, float
     return float(a.mean() - b.mean()), float(low), float(high)
 
 
-def median(values) -> tuple[float, float, float]:
-    """Median of (n,) with its 95 % interval, two of the sorted values, whatever their distribution."""
-    x = np.sort(np.asarray(values, np.float64))
-    half = 1.96 * math.sqrt(len(x)) / 2
-    low, high = math.floor(len(x) / 2 - half), math.ceil(len(x) / 2 + half)
-    return float(np.median(x)), float(x[max(low - 1, 0)]), float(x[min(high, len(x) - 1)])
+def median(values, seed: int = 0, draws: int = 1000) -> tuple[float, float, float]:
+    """Median of all of (n, m) with its 95 % bootstrap interval over the n items: (value, low, high)."""
+    x, rng = np.asarray(values, np.float64), np.random.default_rng(seed)
+    low, high = np.quantile([np.median(x[rng.integers(len(x), size=len(x))]) for _ in range(draws)], (0.025, 0.975))
+    return float(np.median(x)), float(low), float(high)
 
 
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)  # 97.5 % point, 1 to 10 freedoms

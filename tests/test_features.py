@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import torchvision
 
-from alexlib import features, study
+from alexlib import features, findings, retrieval, study
+from alexlib.claims import CLAIMS
 from alexlib.config import PAPER, SOURCE2012
 from alexlib.data import Images
 from alexlib.nets import AlexNet
@@ -109,131 +109,14 @@ def test_pixels_are_the_windows_minus_the_mean():
     np.testing.assert_allclose(features.Pixels(some, 8, 2)[5:290], shrunk, atol=1e-3)
 
 
-# Neighbours
-
-
-@pytest.mark.parametrize("block", [1, 40, 64, 10**6])
-def test_neighbours_are_those_of_a_loop_in_double_precision(block, monkeypatch):
-    (queries, labels), (base, base_labels) = points(7, 5, seed=1), points(50, 5, seed=2)
-    monkeypatch.setattr(features.distances, "__defaults__", (torch.cdist, block))
-    others = torch.arange(21).view(7, 3)
-    found = features.search(queries, base, labels, base_labels, ks=(1, 4, 6), others=others)
-    for i, query in enumerate(queries.double().numpy()):
-        away = [sum((float(a) - float(b)) ** 2 for a, b in zip(query, row, strict=True)) for row in base.numpy()]
-        order = sorted(range(50), key=away.__getitem__)
-        assert found.nearest[i].tolist() == order[:6]
-        for k, share in zip((1, 4, 6), found.precision[i], strict=True):
-            assert share == pytest.approx(sum(base_labels[j] == labels[i] for j in order[:k]) / k)
-        assert found.ranks[i].tolist() == pytest.approx([order.index(j) / 50 for j in others[i]])
-
-
-def test_blocks_bound_memory_and_miss_nothing():
-    queries, base = points(11, 6, seed=1)[0], points(13, 6, seed=2)[0]
-    seen = []
-
-    def measure(a, b):
-        seen.append((a.numel(), b.numel()))
-        return torch.cdist(a, b)
-
-    rows, blocks = zip(*features.distances(queries, base, measure, block=26), strict=True)
-    assert [(r.start, r.stop) for r in rows] == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10), (10, 11)]
-    assert max(itertools.chain(*seen)) <= 26 and max(block.numel() for block in blocks) <= 26
-    torch.testing.assert_close(torch.cat(blocks), torch.cdist(queries, base))
-
-
 def test_neighbours_by_pixels_need_no_tensor_of_all_pictures():
     pictures = images(40, 8)
     vectors = features.Pixels(pictures, 8)
-    found = features.search(features.Pixels(pictures.subset([3, 5]), 8), vectors, [0, 1], pictures.labels, ks=(2,))
+    found = retrieval.search(features.Pixels(pictures.subset([3, 5]), 8), vectors, [0, 1], pictures.labels, ks=(2,))
     flat = pictures.pixels.reshape(40, -1).astype(np.int64)
     for query, nearest in zip((3, 5), found.nearest.tolist(), strict=True):
         assert nearest == np.argsort(((flat - flat[query]) ** 2).sum(1))[:2].tolist() and nearest[0] == query
     assert found.ranks is None
-
-
-def test_precision_of_ties_is_the_mean_over_all_choices():
-    block = torch.tensor([[3.0, 1, 2, 2, 2, 2, 9]])
-    same = torch.tensor([[True, False, True, True, False, False, True]])
-    for k in range(1, 8):
-        nearer = [j for j in range(7) if (block[0] <= block[0, j]).sum() <= k]
-        tied = [j for j in range(7) if j not in nearer and (block[0] < block[0, j]).sum() < k]
-        choices = [nearer + list(some) for some in itertools.combinations(tied, k - len(nearer))]
-        expected = np.mean([[same[0, j].item() for j in choice] for choice in choices])
-        assert features.precision(block, same, k).item() == pytest.approx(expected), k
-
-
-def test_more_neighbours_than_pictures_are_refused():
-    x = torch.zeros(3, 2)
-    with pytest.raises(ValueError, match="the 4 nearest of 3 pictures"):
-        features.search(x, x, [0, 0, 0], [0, 0, 0], ks=(4,))
-
-
-def test_chance_is_the_precision_of_random_neighbours():
-    labels, base_labels = np.array([2, 0, 1]), np.array([0, 0, 0, 1, 2, 2, 3, 3])
-    np.testing.assert_allclose(features.chance(labels, base_labels), [2 / 8, 3 / 8, 1 / 8])
-    queries, base = torch.zeros(3, 2), torch.zeros(8, 2)  # all equally far
-    found = features.search(queries, base, labels, base_labels, ks=(5,))
-    np.testing.assert_allclose(found.precision[:, 0], [2 / 8, 3 / 8, 1 / 8])
-
-
-# Codes
-
-
-def test_hamming_counts_bits():
-    rng = np.random.default_rng(0)
-    a, b = rng.random((6, 37)) < 0.5, rng.random((9, 37)) < 0.5
-    counted = [[sum(x != y for x, y in zip(p, q, strict=True)) for q in b] for p in a]
-    assert features.hamming(torch.tensor(a), torch.tensor(b)).tolist() == counted
-
-
-def test_codes_say_on_which_side_of_each_axis():
-    (x, _), (axes, _) = points(20, 7, seed=3), points(7, 5, seed=4)
-    middle = x.mean(0)
-    made = features.codes(x, middle, axes)
-    for i, j in itertools.product(range(20), range(5)):
-        side = sum((float(x[i, u]) - float(middle[u])) * float(axes[u, j]) for u in range(7))
-        assert made[i, j].item() == (side > 0)
-
-
-def test_learned_axes_are_the_principal_components():
-    rng = np.random.default_rng(0)
-    sizes = 1 / np.arange(1, 201)
-    x = rng.normal(size=(500, 200)) * sizes @ np.linalg.qr(rng.normal(size=(200, 200)))[0] + 100
-    axes = features.learned_axes(torch.tensor(x), 32)
-    _, _, components = np.linalg.svd(x - x.mean(0), full_matrices=False)
-    np.testing.assert_allclose(np.abs(components[:32] @ axes.numpy()), np.eye(32), atol=1e-3)
-    state = torch.random.get_rng_state()
-    assert torch.equal(axes, features.learned_axes(torch.tensor(x), 32))
-    assert torch.equal(state, torch.random.get_rng_state()), "the generator of the run is left alone"
-
-
-def test_random_axes_follow_from_the_seed():
-    axes = features.random_axes(400, 300, seed=1)
-    assert torch.equal(axes, features.random_axes(400, 300, seed=1))
-    assert not torch.equal(axes, features.random_axes(400, 300, seed=2))
-    assert abs(axes.mean()) < 0.01 and abs(axes.std() - 1) < 0.01
-
-
-def test_precision_of_codes_against_loops():
-    (queries, labels), (base, base_labels) = points(5, 6, seed=5), points(30, 6, seed=6)
-    axes = features.random_axes(6, 8)
-    found = features.code_precision(queries, base, labels, base_labels, axes, lengths=(2, 8), k=3)
-    for column, bits in enumerate((2, 8)):
-        side = [((x - base.mean(0)) @ axes[:, :bits] > 0).numpy() for x in (queries, base)]
-        for i, code in enumerate(side[0]):
-            away = np.array([(code != other).sum() for other in side[1]])
-            edge = np.sort(away)[2]
-            same = base_labels == labels[i]
-            nearer, tied = away < edge, away == edge
-            expected = (same[nearer].sum() + (3 - nearer.sum()) * same[tied].mean()) / 3
-            assert found[i, column] == pytest.approx(expected)
-
-
-def test_long_random_codes_order_pictures_by_angle():
-    x, _ = points(2, 50, seed=7)
-    codes = features.codes(x, torch.zeros(50), features.random_axes(50, 20_000))
-    angle = np.arccos(F.cosine_similarity(x[0], x[1], 0).item())
-    assert features.hamming(codes[:1], codes[1:]).item() / 20_000 == pytest.approx(angle / np.pi, abs=0.01)
 
 
 # Kernels
@@ -313,3 +196,107 @@ def test_receptive_fields_of_torchvisions_net():
 def test_every_layer_of_the_paper_has_its_place():
     net = features.of_run(finished(), images())
     assert [type(net.layer(name)).__name__ for name in features.LAYERS] == ["Conv2d"] * 5 + ["Linear"] * 3
+
+
+def test_what_excites_a_unit_and_where():
+    pictures = images(20, 72)
+    net = features.of_run(finished(), pictures)
+    values = features.activations(net, pictures, ["conv2", "fc7"])
+    units, k = [7, 2], 3
+    windows, labels, boxes = features.exciting(net, pictures, "conv2", values["conv2"], units, k)
+    assert windows.shape == (2, 3, 64, 64, 3) and labels.shape == (2, 3) and boxes.shape == (2, 3, 3)
+    for i, unit in enumerate(units):
+        best = sorted(range(20), key=lambda n, unit=unit: -values["conv2"][n, unit].item())[:k]
+        assert labels[i].tolist() == [n % 3 for n in best]
+        for j, n in enumerate(best):
+            np.testing.assert_array_equal(windows[i, j], pictures.pixels[n, 4:68, 4:68])
+            left, top, side = boxes[i, j]
+            seen = np.full((64, 64, 3), 90, np.uint8)  # grey where the unit does not look
+            rows, columns = slice(max(top, 0), top + side), slice(max(left, 0), left + side)
+            seen[rows, columns] = windows[i, j, rows, columns]
+            shown = Images(seen[None], np.zeros(1, int), ("a",), pictures.mean[4:68, 4:68], np.ones(3), np.eye(3),
+                           "one", "test", "f")  # fmt: skip
+            alone = _maps(net, shown.pixels, "conv2")[unit]
+            whole = _maps(net, windows[i, j][None], "conv2")[unit]
+            place = np.unravel_index(whole.argmax(), whole.shape)
+            assert alone[place] == pytest.approx(whole.max(), rel=1e-4), "nothing outside of the box matters"
+    assert features.exciting(net, pictures, "fc7", values["fc7"], units, k)[2] is None
+
+
+def _maps(net, pixels, layer):
+    found = []
+    hook = net.layer(layer).register_forward_hook(lambda _layer, _inputs, output: found.append(output[0].numpy()))
+    with torch.inference_mode():
+        net.model(net.input(torch.tensor(pixels)))
+    hook.remove()
+    return found[0]
+
+
+def test_pictures_at_indices_of_any_shape():
+    pictures = images(9, 8)
+    pixels, labels = features.pictures_at(pictures, torch.tensor([[4, 1], [8, 8], [0, 3]]))
+    assert pixels.shape == (3, 2, 8, 8, 3) and labels.tolist() == [[1, 1], [2, 2], [0, 0]]
+    np.testing.assert_array_equal(pixels[2, 1], pictures.pixels[3])
+
+
+def test_drawn_numbers_are_some_of_all():
+    some = features.drawn(1000, 100, seed=1)
+    assert len(set(some)) == 100 and (np.diff(some) > 0).all() and some[0] >= 0 and some[-1] < 1000
+    np.testing.assert_array_equal(some, features.drawn(1000, 100, seed=1))
+    assert (features.drawn(1000, 100, seed=2) != some).any()
+    for count in (0, 7, 9):
+        assert features.drawn(7, count).tolist() == list(range(7))
+
+
+# Runs and claims
+
+
+def test_first_layers_of_the_runs_on_record(monkeypatch, tmp_path):
+    monkeypatch.setenv("ALEXLIB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path / "reports"))
+    train, test = images(12), images(6, seed=1)
+    spec = SPEC.replace(epochs=1, batch=6, validation=0.0)
+    runs = [study.run("04_train", "source2012", spec, "sample", train, test, seed=seed) for seed in (0, 1)]
+    study.run("04_train", "source2012", spec, "sample", images(15), test)
+    found = features.first_layers("04_train", "sample", train, test)
+    assert list(found) == [run.folder.name for run in runs]
+    for run in runs:
+        assert torch.equal(found[run.folder.name], run.model.conv1.weight)
+    (runs[0].folder / "row.json").unlink()
+    assert list(features.first_layers("04_train", "sample", train, test)) == [runs[1].folder.name]
+
+
+def test_towers_are_apart_in_colour_or_not():
+    rng = torch.Generator().manual_seed(0)
+    grey = torch.randn(20, 1, 11, 11, generator=rng).expand(20, 3, 11, 11)
+    noise = torch.randn(40, 3, 11, 11, generator=rng)
+    rows = features.tower_colours({"apart": torch.cat([grey, noise[:20]]), "alike": noise})
+    assert [row["run"] for row in rows] == ["apart", "alike"]
+    assert rows[0]["tower 1"] == pytest.approx(0, abs=1e-6) and rows[0]["tower 2"] == pytest.approx(2 / 3, abs=0.05)
+    assert rows[0]["value"] == pytest.approx(rows[0]["tower 1"] - rows[0]["tower 2"])
+    assert rows[0]["low"] <= rows[0]["value"] <= rows[0]["high"] < 0 and rows[1]["low"] < 0 < rows[1]["high"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "bounds", "verdict"),
+    [
+        ("colour-towers", (100, 20, 100), "inconclusive"),
+        ("colour-towers", (100, 57, 100), "reproduced"),
+        ("colour-towers", (90, 60, 98), "not reproduced"),
+        ("neighbours-pixels", (10, 8, 12), "reproduced"),
+        ("neighbours-pixels", (2, 0.5, 3), "inconclusive"),
+        ("neighbours-pixels", (0.2, 0.1, 0.5), "not reproduced"),
+        ("neighbours", (30, 27, 33), "reproduced"),
+        ("neighbours", (-30, -33, -27), "not reproduced"),
+        ("binary-codes", (1, -1, 3), "inconclusive"),
+        ("conv1-kernels", (80, 70, 90), "reproduced"),
+    ],
+)
+def test_verdicts_follow_the_rules(claim, bounds, verdict):
+    quantity = next(c.quantity for c in CLAIMS if c.id == claim)
+    table = findings.compare_features({claim: bounds}, "imagenette")
+    rows = {row["claim"]: row for row in table}
+    assert rows[quantity]["verdict"] == verdict and rows[quantity]["this run"] == bounds[0]
+    assert len(table) == 5 and [row["verdict"] for row in table].count("not tested at this scale") == 4
+    sample = findings.compare_features({claim: bounds}, "sample")
+    assert {row["claim"]: row["verdict"] for row in sample}[quantity] == "sample run, no scientific claim"

@@ -21,7 +21,8 @@ ORDER = (  # a module imports only from those before it
     *("stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "race", "findings"),
-    *("plots", "tower_plots", "contrasts", "gallery", "report", "__main__"),
+    *("retrieval", "features", "foreign"),
+    *("plots", "tower_plots", "contrasts", "gallery", "feature_plots", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
 SOURCES = sorted((ROOT / "alexlib").rglob("*.py"))
@@ -82,7 +83,7 @@ def code_lines(text):
 def test_the_library_stays_thin():
     texts = {path.name: path.read_text() for path in SOURCES}
     assert {name: n for name, text in texts.items() if (n := len(text.splitlines())) > 300} == {}
-    assert sum(map(code_lines, texts.values())) < 4000
+    assert sum(map(code_lines, texts.values())) < 4700
 
 
 def test_code_lines_are_counted():
