@@ -67,7 +67,7 @@ def exciting(pictures, labels, boxes, names, classes, show_pictures: bool = True
     figure, axes = _tiles(n, [0.3] + [1.0] * k)
     commonest = [np.bincount(row).argmax() for row in labels]
     for i, row in enumerate(axes):
-        row[0].text(0.5, 0.5, names[i], ha="center", va="center", rotation=90, size=8)
+        row[0].text(0.5, 0.57, names[i], ha="center", va="center", rotation=90, size=8)
         for j, axis in enumerate(row[1:]):
             colour = SAME if labels[i, j] == commonest[i] else OTHER
             _tile(axis, pictures[i, j], classes[labels[i, j]], colour, show_pictures)
@@ -80,17 +80,18 @@ def exciting(pictures, labels, boxes, names, classes, show_pictures: bool = True
 
 def _tiles(rows: int, widths: list[float]):
     """A grid of square tiles, without axes, with room for a line above it."""
-    height = 1.13 * rows + 0.3
+    height = 1.15 * rows + 0.3
     figure, axes = new_figure(0.98 * sum(widths), height, rows, len(widths), squeeze=False, width_ratios=widths)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0, rect=(0, 0, 1, 1 - 0.28 / height))
+    figure.get_layout_engine().set(w_pad=0.04, h_pad=0.02, wspace=0, hspace=0, rect=(0, 0, 1, 1 - 0.28 / height))
     for axis in axes.ravel():
         axis.axis("off")
+        axis.set_anchor("N")
     return figure, axes
 
 
 def _head(axis, text: str) -> None:
     """A line above a block of tiles, which may be longer than the first of them is wide."""
-    axis.text(0, 1.05, text, transform=axis.transAxes, size=9, va="bottom").set_in_layout(False)
+    axis.figure.text(0, 1.06, text, transform=axis.transAxes, size=9, va="bottom")  # of the axes, it would widen them
 
 
 def _tile(axis, picture, name: str, colour, show_picture: bool) -> None:

@@ -367,9 +367,8 @@ pd.DataFrame(
 
 # %%
 differ = config.PAPER.changes(foreign.CAFFE)
-pd.DataFrame(
-    [(field, *values) for field, values in differ.items()], columns=["field", "paper", "Caffe"]
-).style.hide()
+table = [(field, *(f"{value:g}" for value in values)) for field, values in differ.items()]
+pd.DataFrame(table, columns=["field", "paper", "Caffe"]).style.hide()
 
 # %% [markdown]
 # ## Checks that hold at every scale

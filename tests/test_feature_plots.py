@@ -11,7 +11,8 @@ CLASSES = ("ant", "bee", "sea cat")
 
 
 def texts(figure):
-    return [text.get_text() for axis in figure.axes for text in (axis.title, axis._left_title, *axis.texts)]
+    own = [text for axis in figure.axes for text in (axis._left_title, *axis.texts)]
+    return [text.get_text() for text in (*figure.texts, *own)]
 
 
 def frames(axis):
