@@ -96,10 +96,10 @@ def test_learned_axes_are_the_principal_components():
     rng = np.random.default_rng(0)
     sizes = 1 / np.arange(1, 201)
     x = rng.normal(size=(500, 200)) * sizes @ np.linalg.qr(rng.normal(size=(200, 200)))[0] + 100
+    state = torch.random.get_rng_state()
     axes = retrieval.learned_axes(torch.tensor(x), 32)
     _, _, components = np.linalg.svd(x - x.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(components[:32] @ axes.numpy()), np.eye(32), atol=1e-3)
-    state = torch.random.get_rng_state()
     assert torch.equal(axes, retrieval.learned_axes(torch.tensor(x), 32))
     assert torch.equal(state, torch.random.get_rng_state()), "the generator of the run is left alone"
 
