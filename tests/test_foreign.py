@@ -255,6 +255,8 @@ def test_files_that_are_no_weights_get_one_clear_error(tmp_path):
             foreign.load(tmp_path / name)
         assert str(caught.value).startswith(f"{tmp_path / name} is no file of weights ("), name
         assert str(caught.value).endswith(foreign.EXPECTED) and "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"it is an array of float64 \(3, 4\), not a dict"):
+        foreign.load(tmp_path / "plain.npy")
     with pytest.raises(FileNotFoundError, match=r"nothing\.npy is no file: expected is torchvision's"):
         foreign.load(tmp_path / "nothing.npy")
 
