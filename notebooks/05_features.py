@@ -283,11 +283,19 @@ levels = {"features": six.mean(), "features, by angle": by_angle.precision.mean(
 feature_plots.code_curves(lengths, shares, levels | {"chance": chance}, bits)
 
 # %%
-at = lengths.index(bits)
-kept = shares["features", "learned"][:, at].mean() / six.mean()
+at, means = lengths.index(bits), {pair: share.mean(0) for pair, share in shares.items()}
+kept = means["features", "learned"][at] / six.mean()
+ahead = means["features", "random"] > means["features", "learned"]
 Markdown(
-    f"{fc7.shape[1]:,} real numbers take {4 * fc7.shape[1]:,} bytes a picture, {bits} bits {bits // 8}:"
-    f" one {32 * fc7.shape[1] // bits:,}th. With learned axes they keep **{kept:.0%}** of the precision."
+    f"{fc7.shape[1]:,} real numbers take {4 * fc7.shape[1]:,} bytes a picture, {bits} bits {bits // 8}: one"
+    f" {32 * fc7.shape[1] // bits:,}th. With learned axes they keep **{kept:.0%}** of the precision. Random"
+    f" axes do better than learned ones at {', '.join(map(str, np.array(lengths)[ahead])) or 'no number of'}"
+    " bits: each axis has one bit, however little varies along it."
+)
+
+# %%
+pd.DataFrame({", ".join(pair): values for pair, values in means.items()}, index=lengths).T.style.format(
+    precision=3
 )
 
 # %% [markdown]
