@@ -30,6 +30,7 @@
     train     `fit` and `evaluate`: one visible loop
     workers   jobs in processes of their own, several at a time
     study     runs from seeds to rows, one or a grid of them
+    glimpse   a run as it stands, also while it is trained elsewhere
     race      how soon runs reach a training error
     findings  what finished runs say of the paper's claims
     retrieval nearest neighbours, their precision, short binary codes

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexlib import rows, stats, study
+from alexlib import study
 from alexlib.augment import centre_crop, to_input
 from alexlib.batches import Feed, generator
 from alexlib.config import spec_from
@@ -21,7 +21,6 @@ from alexlib.data import Images
 from alexlib.diagnostics import through
 from alexlib.layers import SpatialResponseNorm
 from alexlib.nets import AlexNet
-from alexlib.towers import colourfulness
 from alexlib.train import autocast, keep_freed_memory
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
@@ -145,29 +144,6 @@ def concentration(weights) -> torch.Tensor:
 def white_noise(weights, n: int, seed: int = 0) -> torch.Tensor:
     """Kernels as before training: n of the shape of `weights`, from a Gaussian."""
     return torch.randn(n, *weights.shape[1:], generator=generator(seed, 0, "kernels"))
-
-
-def first_layers(name: str, scale: str, training: Images, test: Images) -> dict[str, torch.Tensor]:
-    """The first-layer kernels of all finished runs of a study with these pictures that are on this machine."""
-    found = {}
-    for row in rows.read(name, scale):
-        spec = spec_from(row["config"])
-        run = study.opened(name, row["variant"], spec, scale, training, test, row["seed"])
-        found |= {run.folder.name: run.model.conv1.weight.detach()} if run else {}
-    return found
-
-
-def tower_colours(kernels: dict[str, torch.Tensor]) -> list[dict]:
-    """How far the two towers of each net are apart in colour, a row each: value, low, high (95 %, over kernels).
-
-    Rows also have run, tower 1 and tower 2: the mean colour of their kernels.
-    """
-    table = []
-    for name, weights in kernels.items():
-        one, two = colourfulness(weights.cpu()).chunk(2)
-        bounds = dict(zip(("value", "low", "high"), stats.apart(one, two), strict=True))
-        table.append({"run": name, "tower 1": one.mean().item(), "tower 2": two.mean().item(), **bounds})
-    return table
 
 
 def purity(values, labels, k: int = 9) -> torch.Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from alexlib import stats
+from alexlib import rows, stats
 from alexlib.ablations import GAP, LENGTH, TEST, TRAINING, VARIANTS
 from alexlib.claims import CLAIMS
 from alexlib.data import Images
@@ -145,6 +145,20 @@ def _verdict(row: dict, scale: str) -> str:
     return stats.verdict(*bounds, scale)
 
 
+def colours(scale: str, studies: tuple[str, ...] = ("01_augmentation", "03_ablations", "04_train")) -> list[dict]:
+    """How far off grey the first-layer kernels of each tower are, for all runs of a scale that are on record.
+
+    Rows: run, tower 1, tower 2 (means, 0..1), p (`towers.colour`), of the paper's claim that they differ in every run.
+    """
+    found = [row for name in studies for row in rows.read(name, scale) if "colour" in row]
+    return [colour_row(f"{row['study'][:2]} {row['variant']}, seed {row['seed']}", row["colour"]) for row in found]
+
+
+def colour_row(run: str, colour: dict) -> dict:
+    """A row as of `colours`, from what `towers.colour` says of a net."""
+    return {"run": run, **{f"tower {i}": mean for i, mean in enumerate(colour["means"], 1)}, "p": colour["p"]}
+
+
 def view_errors(run: Run) -> list[dict]:
     """Rows of measure (top-1, top-5), views, value, low, high: test errors in %, 95 % interval over test pictures."""
     found = []
@@ -199,8 +213,8 @@ def compare_features(measured: dict[str, tuple[float, float, float]], scale: str
     """The claims of section 6.1 beside what was measured: {id of a claim: (value, low, high)}; rows as of `compare`.
 
     Two are no effects and have rules of their own. Towers that differ in colour: one run in which they do not refutes
-    it, and only the interval of the share of runs, when it lies above one half, supports it. Neighbours that are not
-    close by pixels: more than 1 % of the pictures must be closer, all of the interval of the median.
+    it; in its favour the interval of the share of runs must lie above one half. Neighbours that are not close by
+    pixels: more than 1 % of the pictures must be closer, by all of the interval of the median.
     """
     table = []
     for claim in CLAIMS:

@@ -24,14 +24,6 @@ def paired(a, b, seed: int = 0, draws: int = 10_000) -> tuple[float, float, floa
     return float(d.mean()), float(low), float(high)
 
 
-def apart(a, b, seed: int = 0, draws: int = 10_000) -> tuple[float, float, float]:
-    """Mean of a minus mean of b, samples of different items, with its 95 % bootstrap interval: (value, low, high)."""
-    a, b, rng = np.asarray(a, np.float64), np.asarray(b, np.float64), np.random.default_rng(seed)
-    means = [x[rng.integers(len(x), size=(draws, len(x)))].mean(1) for x in (a, b)]
-    low, high = np.quantile(means[0] - means[1], (0.025, 0.975))
-    return float(a.mean() - b.mean()), float(low), float(high)
-
-
 def median(values, seed: int = 0, draws: int = 1000) -> tuple[float, float, float]:
     """Median of all of (n, m) with its 95 % bootstrap interval over the n items: (value, low, high)."""
     x, rng = np.asarray(values, np.float64), np.random.default_rng(seed)

@@ -41,11 +41,11 @@ devices: str = "auto"  # auto, cpu, cuda, cuda:1; two with a comma between to tr
 data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
 on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
 pictures: bool = True  # False leaves photographs out of the figures, for reports that are published
-weights: str = ""  # a file of weights by others (torchvision's .pth, Caffe's .npy) in place of the run
+folder: str = ""  # a run under runs/ to look at as it stands; "" is the run of these settings
+weights: str = ""  # a file of weights by others (torchvision's .pth, Caffe's .npy) in place of a run
 queries: int = 500  # test pictures that look for neighbours, at random; 0: all
 among: int = 0  # training pictures among which they look, at random; 0: all
 layer: str = "conv5"  # conv1 to conv5, fc6 to fc8: whose units are shown with what excites them
-bits: int = 32  # 8, 16, 32, 64, 128 or 256: length of the codes that the closing table compares
 
 # %%
 import inspect
@@ -55,18 +55,19 @@ import pandas as pd
 import torch
 from IPython.display import Code, Markdown
 
-from alexlib import config, feature_plots, features, foreign, plots, retrieval, stats, study, towers, train
+from alexlib import config, feature_plots, features, foreign, glimpse, plots, retrieval, study, towers, train
 from alexlib import data as sets
 
 # %% [markdown]
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
 
 # %%
-device, seed, lengths = study.pick_towers(devices), study.pick_seed(seed), (8, 16, 32, 64, 128, 256)
+scale = glimpse.settings(folder)["scale"] if folder else scale
+device, seed, lengths = study.pick_towers(devices, scale), study.pick_seed(seed), (8, 16, 32, 64, 128, 256)
+bits = 32  # the length of codes that the closing table compares
 chosen = {"epochs": epochs or None, "batch": batch or None, "precision": precision}
 reading, chosen_scale = config.spec_at(spec, scale, **chosen), config.scale_of(scale)
 assert layer in features.LAYERS, f"layer {layer!r}: valid ones: {', '.join(features.LAYERS)}"
-assert bits in lengths, f"bits {bits}: valid ones: {lengths}"
 
 # %% [markdown]
 # ## The net and the pictures
@@ -74,11 +75,11 @@ assert bits in lengths, f"bits {bits}: valid ones: {lengths}"
 # %%
 training, test = sets.load(data or chosen_scale.source, chosen_scale.side, on_error=on_error)
 reading = reading.replace(classes=len(training.classes))
-if weights:
-    net = foreign.load(weights)
-else:
+if folder:
+    run = glimpse.glimpse(folder, training, test, device)
+elif not weights:
     run = study.run("04_train", spec, reading, scale, training, test, seed=seed, device=device)
-    net = features.of_run(run, training)
+net = foreign.load(weights) if weights else features.of_run(run, training)
 net = net.to(device.split(",")[0])
 
 # %%
@@ -117,18 +118,17 @@ feature_plots.kernel_kinds(
     colour, concentration, torch.stack([towers.colourfulness(noise), before]), edge, net.towers
 )
 
-# %%
-pd.DataFrame(towers.colour_by_tower(kernels, net.towers)).style.hide().format(precision=3)
-
 # %% [markdown]
-# The paper speaks of every run: here are all finished runs of notebook 04 with these pictures that
-# are on this machine, each with the mean colour of its towers and their difference; the interval is
-# a bootstrap over kernels.
+# The paper speaks of every run: here are all runs of this scale that are on record. *p*: how often kernels
+# dealt out at random would differ in colour as much as those of the two towers, or more.
 
 # %%
-first_layers = {net.origin: kernels} if weights else features.first_layers("04_train", scale, training, test)
-apart = features.tower_colours(first_layers) if net.towers == 2 else []
-pd.DataFrame(apart).style.hide().format(precision=3)
+from alexlib import findings, tower_plots
+
+colours = findings.colours(scale)
+if weights:
+    colours = [findings.colour_row(net.origin, colour) for colour in towers.colour(net.model).values()]
+tower_plots.colour_figure(colours) if colours else Markdown("*There is no run with two towers.*")
 
 # %% [markdown]
 # ## What it says about test pictures (Figure 4, left)
@@ -293,6 +293,9 @@ Markdown(
     " bits: each axis has one bit, however little varies along it."
 )
 
+# %% [markdown]
+# The means behind the curves, by bits:
+
 # %%
 pd.DataFrame({", ".join(pair): values for pair, values in means.items()}, index=lengths).T.style.format(
     precision=3
@@ -399,15 +402,15 @@ assert all(values.shape == (len(test), net.layer(name).weight.shape[0]) for name
 # %% [markdown]
 # ## Paper and this study
 #
-# The rules were fixed before the measurement. *Share of runs*: those whose towers' difference in colour
-# has an interval without zero; one run without refutes the claim. *Such kernels*: the selective ones,
+# The rules were fixed before the measurement. *Share of runs*: those whose towers differ in colour with
+# p < 0.05; one run in which they do not refutes the claim. *Such kernels*: the selective ones,
 # minus the 1 % of white noise. *Same-class share*: differences of precision of the same queries, features
 # minus pixels, in points. *Rank by pixels*: the median of all neighbours, in % of the training
 # pictures; "not close" asks for more than 1 %. Intervals are over runs, over kernels or over queries; the
 # last two are of one trained net.
 
 # %%
-from alexlib import findings, rows
+from alexlib import rows, stats
 
 effects = {
     "neighbours": (six, by_pixels.precision[:, ks.index(6)]),
@@ -417,9 +420,9 @@ measured = {claim: [100 * x for x in stats.paired(*pair)] for claim, pair in eff
 selective = (concentration > edge).double().mean().item()
 measured["conv1-kernels"] = [100 * x - 1 for x in (selective, *stats.wilson(selective, len(kernels)))]
 measured["neighbours-pixels"] = stats.median(100 * by_pixels.ranks)
-if apart:
-    share = np.mean([row["low"] * row["high"] > 0 for row in apart])
-    measured["colour-towers"] = [100 * x for x in (share, *stats.wilson(share, len(apart)))]
+if colours:
+    share = np.mean([row["p"] < 0.05 for row in colours])
+    measured["colour-towers"] = [100 * x for x in (share, *stats.wilson(share, len(colours)))]
 pd.DataFrame(findings.compare_features(measured, scale)).style.hide().format(na_rep="-", precision=2)
 
 # %%

@@ -251,32 +251,6 @@ def test_drawn_numbers_are_some_of_all():
 # Runs and claims
 
 
-def test_first_layers_of_the_runs_on_record(monkeypatch, tmp_path):
-    monkeypatch.setenv("ALEXLIB_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path / "reports"))
-    train, test = images(12), images(6, seed=1)
-    spec = SPEC.replace(epochs=1, batch=6, validation=0.0)
-    runs = [study.run("04_train", "source2012", spec, "sample", train, test, seed=seed) for seed in (0, 1)]
-    study.run("04_train", "source2012", spec, "sample", images(15), test)
-    found = features.first_layers("04_train", "sample", train, test)
-    assert list(found) == [run.folder.name for run in runs]
-    for run in runs:
-        assert torch.equal(found[run.folder.name], run.model.conv1.weight)
-    (runs[0].folder / "row.json").unlink()
-    assert list(features.first_layers("04_train", "sample", train, test)) == [runs[1].folder.name]
-
-
-def test_towers_are_apart_in_colour_or_not():
-    rng = torch.Generator().manual_seed(0)
-    grey = torch.randn(20, 1, 11, 11, generator=rng).expand(20, 3, 11, 11)
-    noise = torch.randn(40, 3, 11, 11, generator=rng)
-    rows = features.tower_colours({"apart": torch.cat([grey, noise[:20]]), "alike": noise})
-    assert [row["run"] for row in rows] == ["apart", "alike"]
-    assert rows[0]["tower 1"] == pytest.approx(0, abs=1e-6) and rows[0]["tower 2"] == pytest.approx(2 / 3, abs=0.05)
-    assert rows[0]["value"] == pytest.approx(rows[0]["tower 1"] - rows[0]["tower 2"])
-    assert rows[0]["low"] <= rows[0]["value"] <= rows[0]["high"] < 0 and rows[1]["low"] < 0 < rows[1]["high"]
-
-
 @pytest.mark.parametrize(
     ("claim", "bounds", "verdict"),
     [

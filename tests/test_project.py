@@ -17,10 +17,10 @@ import alexlib
 from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
-    *("paths", "parallel", "progress", "interrupt"),
+    *("paths", "interrupt", "parallel", "progress"),
     *("stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
-    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "race", "findings"),
+    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "glimpse", "race", "findings"),
     *("retrieval", "features", "foreign"),
     *("plots", "tower_plots", "contrasts", "gallery", "feature_plots", "report", "__main__"),
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from alexlib.stats import apart, median, over_seeds, paired, verdict, wilson
+from alexlib.stats import median, over_seeds, paired, verdict, wilson
 
 
 @pytest.mark.parametrize(("wrong", "n"), [(0, 20), (3, 20), (200, 1000), (50, 50)])
@@ -28,19 +28,6 @@ def test_paired_interval_covers_the_truth_as_often_as_it_says():
         _, low, high = paired(rng.normal(0.3, 1, 80), np.zeros(80), seed=i, draws=400)
         hits += low <= 0.3 <= high
     assert 0.90 < hits / 300 < 0.98
-
-
-def test_interval_of_two_samples_is_scipys_bootstrap():
-    rng = np.random.default_rng(2)
-    a, b = rng.normal(1, 2, 60), rng.exponential(1.5, 90)
-    value, low, high = apart(a, b)
-
-    def difference(x, y, axis):
-        return x.mean(axis) - y.mean(axis)
-
-    theirs = scipy_stats.bootstrap((a, b), difference, method="percentile", rng=rng, n_resamples=9999)
-    assert value == pytest.approx(a.mean() - b.mean())
-    assert (low, high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.03)
 
 
 def test_interval_of_a_median_resamples_items_with_all_their_values():
