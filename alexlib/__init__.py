@@ -32,11 +32,13 @@
     study     runs from seeds to rows, one or a grid of them
     race      how soon runs reach a training error
     findings  what finished runs say of the paper's claims
+    scorecard every claim beside what the rows on record say of it, and what that took
     plots     figures from rows
     tower_plots  a figure of the two towers and what crosses between them
     contrasts figures of variants against a baseline
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
-    report    notebooks to reports (papermill) and web pages (nbconvert)
+    site      reports to web pages that need no network, their index, their links
+    report    notebooks to reports (papermill)
 
 `python -m alexlib --help` offers the same calls to a shell; docs/design.md says how the parts fit.
 """

@@ -4,6 +4,7 @@ import importlib.util
 
 import pytest
 
+from alexlib import scorecard
 from alexlib.paths import ROOT
 
 SPEC = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
@@ -22,8 +23,10 @@ def test_generated_parts_are_up_to_date(page):
     assert "<!-- generated: " in text and docs.render(text) == text, "run: make docs"
 
 
-def test_figure_belongs_to_the_rows():
-    assert docs.stamp(docs.FIGURES / "04_readings.png") == docs.digest(docs._recorded()), "run: make docs"
+def test_figures_belong_to_the_rows():
+    for name, (drawn_from, _) in docs._figures().items():
+        expected = scorecard.fingerprint(drawn_from) if drawn_from else None
+        assert docs.stamp(docs.FIGURES / name) == expected, f"{name}; run: make docs"
 
 
 def test_render_replaces_what_is_between_the_markers_alone():

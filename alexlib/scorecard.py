@@ -1,0 +1,282 @@
+"""The scorecard: every claim of the register, what the rows on record say of it, and what that took.
+
+Rows alone are read: no pictures, no training. A line of evidence is a dict: claim, name (what was compared), value,
+low, high (95 %), n (runs, or pairs of runs with and without), bound (what `value` is where it is none: "at least"),
+verdict; study, scale, setting, device, hours, runs (of them and their pictures); rank (the least is shown first).
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+
+from alexlib import findings, race, rows, stats
+from alexlib.ablations import VARIANTS
+from alexlib.claims import CLAIMS, Claim
+from alexlib.config import CIFAR13, FIGURE1, PAPER, SPECS, Spec, spec_at, spec_from
+from alexlib.nets import STACKS, trace
+from alexlib.paper import CONSTANTS
+from alexlib.paths import reports_root
+
+NEAREST = ("imagenet", "imagenette", "imagenette128", "cifar10", "sample")  # scales, the paper's own first
+VERDICTS = ("not reproduced", "inconclusive", "direction only", "reproduced")  # the least borne out first
+READINGS = SPECS | {spec.name: spec for spec in (FIGURE1, CIFAR13)}
+
+
+def record(sample: bool = False) -> list[dict]:
+    """The rows that the scorecard is drawn from; with `sample` those of generated pictures too, which claim nothing."""
+    return rows.everything() + (rows.everything(sample=True) if sample else [])
+
+
+def fingerprint(found: list[dict]) -> str:
+    """What ties a page to the rows that it was drawn from."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def card(found: list[dict]) -> list[dict]:
+    """Every claim, in the order of the paper: claim (of the register), verdict, lines (of evidence), reason.
+
+    The first line gives the verdict. It is of the runs that have an interval, of the scale nearest to the paper, then
+    of the widest net and the most pictures; where a claim has several parts (a layer each), of the one least borne out.
+    Without a line the verdict is `findings.NOT_TESTED` and `reason` says why.
+    """
+    known, table = evidence(found), []
+    for claim in CLAIMS:
+        lines = [line for line in known if line["claim"] == claim.id]
+        verdict = lines[0]["verdict"] if lines else findings.NOT_TESTED
+        table.append(
+            {"claim": claim, "verdict": verdict, "lines": lines, "reason": "" if lines else _reason(claim, known)}
+        )
+    return table
+
+
+def evidence(found: list[dict]) -> list[dict]:
+    """All lines of evidence, those first that are shown first."""
+    lines = [*_counts(), *_effects(found), *_views(found), *_speed(found), *_errors(found)]
+    return sorted(lines, key=lambda line: line["rank"])
+
+
+def _reason(claim: Claim, known: list[dict]) -> str:
+    if any(line["claim"] == claim.id.removesuffix("-top5") for line in known):
+        return f"{findings.CLASSES} classes or more: five guesses out of fewer say little"
+    id = claim.id.removesuffix("-top5")
+    tests = [v.name for v in VARIANTS for tested, _ in v.claims + v.small_claims if tested == id]
+    return claim.needs or f"runs of {' and of '.join(tests)} beside their baseline, two seeds at least"
+
+
+# ---- lines of evidence ----------------------------------------------------------------------------------------
+
+
+def _counts() -> Iterable[dict]:
+    """What is computed from the net itself."""
+    stages, sides = trace(PAPER), [int(CONSTANTS[name].value) for name in ("side", "crop")]
+    parameters = sum(stage["parameters"] for stage in stages)
+    conv = [stage for stage in stages if stage["stage"].startswith("conv")]
+    counts = {
+        "parameters": parameters,
+        "neurons": sum(stage["neurons"] for stage in stages),
+        "conv1-neurons": conv[0]["neurons"],
+        "crops-factor": 2 * (sides[0] - sides[1] + 1) ** 2,
+    }
+    for id, value in counts.items():
+        yield _count(id, value, stats.count(value, findings.REGISTER[id].paper))
+    share = 100 * max(stage["parameters"] for stage in conv) / parameters
+    yield _count("one-percent", share, stats.at_most(share, findings.REGISTER["one-percent"].paper))
+
+
+def _count(id: str, value: float, verdict: str) -> dict:
+    line = {"claim": id, "name": "computed from the net", "value": value, "low": value, "high": value, "n": 0}
+    about = {"study": "", "scale": "", "setting": "the paper's net", "device": "", "hours": 0.0, "runs": 0}
+    return line | {"bound": "", "verdict": verdict, **about, "rank": (0,)}
+
+
+def _effects(found: list[dict]) -> Iterable[dict]:
+    for group in findings.settings(found):
+        for effect in findings.effects(group):
+            yield from _lines(effect, [r for r in group if r["variant"] in ("baseline", effect["variant"])])
+
+
+def _views(found: list[dict]) -> Iterable[dict]:
+    plain = [row for row in findings.ended(found) if row["variant"] in ("baseline", *SPECS)]
+    for group in _alike(row for row in plain if "ten" in row["metrics"]):
+        for row in findings.ten_views(group):
+            yield from _lines(row, group)
+
+
+def _speed(found: list[dict]) -> Iterable[dict]:
+    for scale, data in dict.fromkeys((row["scale"], row["data"]["train"]) for row in found):
+        here = [row for row in found if (row["scale"], row["data"]["train"]) == (scale, data)]
+        for stack, pair in races(here).items():
+            speed = findings.relu_speed(pair["tanh"], pair["relu"], _chance(here))
+            yield from _lines(speed | {"name": f"tanh / ReLU, {stack} net"}, pair["tanh"] + pair["relu"])
+
+
+def races(found: list[dict]) -> dict[str, dict[str, list[dict]]]:
+    """The runs of notebook 02 that count, out of the rows of a scale: {stack: {"tanh": rows, "relu": rows}}."""
+    raced = [row for row in findings.ended(found) if row["study"] == "02_relu_vs_tanh"]
+    if not raced:
+        return {}
+    known = race.at_best_rates(raced, spec_at(FIGURE1, raced[0]["scale"]), _chance(raced))
+    pairs = {stack: {name: known.get((stack, name)) for name in ("tanh", "relu")} for stack in STACKS}
+    return {stack: pair for stack, pair in pairs.items() if all(pair.values())}
+
+
+def _chance(found: list[dict]) -> float:
+    return 1 - 1 / found[0]["config"]["net"]["classes"]
+
+
+def _errors(found: list[dict]) -> Iterable[dict]:
+    for row in findings.ended(found):
+        if row["study"] == "04_train":
+            for error in findings.imagenet_errors(row):
+                yield from _lines(error, [row])
+
+
+def _alike(found: Iterable[dict]) -> list[list[dict]]:
+    """Groups of rows that differ in their seeds alone."""
+    groups = {}
+    for row in found:
+        key = (row["study"], row["scale"], row["data"]["train"], row["variant"], spec_from(row["config"]))
+        groups.setdefault(key, []).append(row)
+    return [*groups.values()]
+
+
+def _lines(row: dict, used: list[dict]) -> Iterable[dict]:
+    """A finding about a claim as a line of evidence; nothing for a finding about none."""
+    if row["claim"] is None:
+        return
+    first, n = used[0], min(row["n"]) if isinstance(row["n"], tuple) else row["n"]
+    yield {
+        **{key: row[key] for key in ("claim", "name", "value", "low", "high", "verdict")},
+        **{"n": n, "bound": row.get("bound", ""), "study": first["study"], "scale": first["scale"]},
+        **{"setting": setting(first), "device": ", ".join(dict.fromkeys(one["device"] for one in used))},
+        **{"hours": sum(one["seconds"] for one in used) / 3600, "runs": len(used), "rank": _rank(row, first)},
+    }
+
+
+def _rank(row: dict, first: dict) -> tuple:
+    single = not math.isfinite(row["low"]) or not math.isfinite(row["high"])
+    weakness = next((i for i, verdict in enumerate(VERDICTS) if row["verdict"].startswith(verdict)), 0)
+    width, pictures_ = _size(first)
+    near = NEAREST.index(first["scale"])
+    return 1, first["scale"] == "sample", single, near, -width, -pictures_, weakness, row["name"]
+
+
+def _size(row: dict) -> tuple[float, int]:
+    """Width of the net, and training pictures in an epoch."""
+    return row["config"]["net"]["width"], round(pictures(row) / max(1, len(row["history"])))
+
+
+def setting(row: dict) -> str:
+    """How large a run was: `imagenette, 48 epochs of 1,856 pictures, width 0.5`."""
+    net, train = (row["config"][part] for part in ("net", "train"))
+    width, epoch = _size(row)
+    kind = f"{net['stack']} net, " if "stack" in net else ""
+    length = f"{train['epochs']} epochs{' at most' if train.get('target') else ''}"
+    return f"{row['scale']}, {kind}{length} of {epoch:,} pictures" + ("" if width == 1 else f", width {width:g}")
+
+
+# ---- what it took ---------------------------------------------------------------------------------------------
+
+
+def pictures(row: dict) -> int:
+    """Training pictures that a run has seen, repetitions included."""
+    return row["history"][-1]["step"] * row["config"]["train"]["batch"] if row["history"] else 0
+
+
+def ledger(found: list[dict]) -> list[dict]:
+    """Runs, those that diverged, hours and training pictures: by device, notebook and scale, then of the device."""
+    table = []
+    for device in dict.fromkeys(row["device"] for row in found):
+        here = [row for row in found if row["device"] == device]
+        for study, scale in dict.fromkeys((row["study"], row["scale"]) for row in here):
+            part = [row for row in here if (row["study"], row["scale"]) == (study, scale)]
+            table.append({"device": device, "notebook": study, "scale": scale, **_sums(part)})
+        table.append({"device": device, "notebook": "all", "scale": "all", **_sums(here)})
+    return table
+
+
+def _sums(part: list[dict]) -> dict:
+    diverged = len(part) - len(findings.ended(part))
+    hours = sum(row["seconds"] for row in part) / 3600
+    return {"runs": len(part), "diverged": diverged, "hours": hours, "pictures": sum(map(pictures, part))}
+
+
+def deviations(found: list[dict]) -> list[dict]:
+    """How the runs of a notebook at a scale differ, all of them, from the reading that they name, and in pictures."""
+    table = []
+    for key in dict.fromkeys((row["study"], row["scale"], row["spec"], row["data"]["origin"]) for row in found):
+        part = [row for row in found if (row["study"], row["scale"], row["spec"], row["data"]["origin"]) == key]
+        table.append(
+            dict(zip(("notebook", "scale", "reading", "pictures"), key, strict=True)) | {"differs": _differs(part)}
+        )
+    return table
+
+
+def _differs(part: list[dict]) -> str:
+    reading: Spec = READINGS[part[0]["spec"]]
+    changes = [reading.changes(spec_from(row["config"])) for row in part]
+    common = {field: pair for field, pair in changes[0].items() if all(c.get(field) == pair for c in changes)}
+    return ", ".join(f"{field} {_text(theirs)} → {_text(ours)}" for field, (theirs, ours) in common.items())
+
+
+def _text(value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def difficulty(table: list[dict]) -> list[dict]:
+    """What the effects in a scorecard took, and how many runs it would take to see the paper's size, fewest first.
+
+    Rows: claim, size (of the effect, as the paper or else the 2012 log has it), half (of the interval's width), runs
+    and hours so far, needed (runs of each kind until `half` is as small as `size`, with the scatter seen so far).
+    """
+    found = []
+    for entry in (entry for entry in table if entry["lines"] and entry["lines"][0]["runs"]):
+        line, claim = entry["lines"][0], entry["claim"]
+        size = claim.log if claim.paper is None else claim.paper
+        ends = [line["low"], line["high"], size]
+        if claim.unit == "x":
+            ends = [None if end is None else math.log(max(end, 1e-300)) for end in ends]
+        if line["n"] > 1 and claim.unit in ("pp", "x"):
+            needed = stats.runs_for(abs(ends[2]), ends[0], ends[1], line["n"]) if ends[2] else None
+            half = (ends[1] - ends[0]) / 2
+            found.append(
+                {
+                    "claim": claim,
+                    "size": ends[2],
+                    "half": half,
+                    "needed": needed,
+                    **{k: line[k] for k in ("n", "hours")},
+                }
+            )
+    return sorted(found, key=lambda row: (row["needed"] is None, row["needed"] or 0, row["half"]))
+
+
+# ---- as text --------------------------------------------------------------------------------------------------
+
+
+def cells(claim: Claim, line: dict | None) -> dict[str, str]:
+    """A claim and a line of evidence (None: there is none), column by column."""
+    paper, log = (number(value, claim.unit) for value in (claim.paper, claim.log))
+    about = {"claim": claim.statement, "quantity": f"{claim.quantity} ({claim.unit})", "paper": paper}
+    about |= {"2012 log": log, "later studies": claim.studies or "-"}
+    if line is None:
+        return about | dict.fromkeys(("ours", "95 % interval", "runs", "where", "device"), "-")
+    ours = f"{line['bound']} {number(line['value'], claim.unit)}".strip()
+    single = line["n"] == 0 or not math.isfinite(line["high"] - line["low"])
+    span = "-" if single else f"{number(line['low'], claim.unit)} to {number(line['high'], claim.unit)}"
+    where = {"runs": str(line["n"] or "-"), "where": line["setting"], "device": line["device"] or "-"}
+    return about | {"ours": ours, "95 % interval": span, **where}
+
+
+def number(value: float | None, unit: str) -> str:
+    """`60,965,224` for a count, `1.53` for all else, `-` for none."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if unit == "count" else f"{round(value, 2):g}"
+
+
+def link(line: dict | None, suffix: str = ".html") -> str:
+    """The report that shows a line, as a path from the folder of reports; "" where there is none."""
+    path = f"{line['scale']}/{line['study']}{suffix}" if line else ""
+    return path if path and (reports_root() / path).is_file() else ""
