@@ -100,7 +100,7 @@ def _views(found: list[dict]) -> Iterable[dict]:
     plain = [row for row in findings.ended(found) if row["variant"] in ("baseline", *SPECS)]
     for group in _alike(row for row in plain if "ten" in row["metrics"]):
         for row in findings.ten_views(group):
-            yield from _lines(row, group)
+            yield from _lines(row | {"name": f"{row['name']}, {group[0]['spec']}"}, group)
 
 
 def _speed(found: list[dict]) -> Iterable[dict]:
@@ -217,7 +217,8 @@ def _differs(part: list[dict]) -> str:
     reading: Spec = READINGS[part[0]["spec"]]
     changes = [reading.changes(spec_from(row["config"])) for row in part]
     common = {field: pair for field, pair in changes[0].items() if all(c.get(field) == pair for c in changes)}
-    return ", ".join(f"{field} {_text(theirs)} → {_text(ours)}" for field, (theirs, ours) in common.items())
+    said = (f"{field} {_text(theirs)} → {_text(ours)}" for field, (theirs, ours) in common.items())
+    return ", ".join(said) or "nothing but the pictures"
 
 
 def _text(value) -> str:
@@ -252,21 +253,34 @@ def difficulty(table: list[dict]) -> list[dict]:
     return sorted(found, key=lambda row: (row["needed"] is None, row["needed"] or 0, row["half"]))
 
 
+def in_points(table: list[dict]) -> list[dict]:
+    """The effects in percentage points of a scorecard, as `contrasts.forest` draws them."""
+    found = []
+    for claim, line in ((entry["claim"], entry["lines"][0]) for entry in table if entry["lines"]):
+        if claim.unit == "pp":
+            later = [(study, value) for study, value, _ in claim.later if value is not None]
+            ends = {key: line[key] for key in ("value", "low", "high")}
+            name = f"{claim.id} ({line['scale']})"
+            found.append({"name": name, **ends, "paper": claim.paper, "log": claim.log, "later": later})
+    return found
+
+
 # ---- as text --------------------------------------------------------------------------------------------------
 
 
 def cells(claim: Claim, line: dict | None) -> dict[str, str]:
     """A claim and a line of evidence (None: there is none), column by column."""
     paper, log = (number(value, claim.unit) for value in (claim.paper, claim.log))
-    about = {"claim": claim.statement, "quantity": f"{claim.quantity} ({claim.unit})", "paper": paper}
+    about = {"claim": claim.statement, "verdict": line["verdict"] if line else findings.NOT_TESTED, "paper": paper}
     about |= {"2012 log": log, "later studies": claim.studies or "-"}
+    what = {"quantity": f"{claim.quantity} ({claim.unit})"}
     if line is None:
-        return about | dict.fromkeys(("ours", "95 % interval", "runs", "where", "device"), "-")
+        return about | dict.fromkeys(("ours", "95 % interval", "runs"), "-") | what | {"where": "-", "device": "-"}
     ours = f"{line['bound']} {number(line['value'], claim.unit)}".strip()
     single = line["n"] == 0 or not math.isfinite(line["high"] - line["low"])
     span = "-" if single else f"{number(line['low'], claim.unit)} to {number(line['high'], claim.unit)}"
-    where = {"runs": str(line["n"] or "-"), "where": line["setting"], "device": line["device"] or "-"}
-    return about | {"ours": ours, "95 % interval": span, **where}
+    about |= {"ours": ours, "95 % interval": span, "runs": str(line["n"] or "-")}
+    return about | what | {"where": line["setting"], "device": line["device"] or "-"}
 
 
 def number(value: float | None, unit: str) -> str:

@@ -6,7 +6,7 @@ import os
 import nbformat.v4 as v4
 import pytest
 
-from alexlib import __main__, report
+from alexlib import __main__, report, site
 from alexlib.paths import ROOT
 
 PARAMETERS = 'scale = "sample"  # data = net = schedule\nepochs: int | None = 3  # passes'
@@ -38,7 +38,7 @@ def test_report_holds_figures_and_parameters(done):
     assert done.name == "10_tiny.ipynb" and done.parent == report.reports_root() / "sample"
     assert "epochs = 5" in done.read_text() and '"image/png"' in done.read_text()
     page = done.with_suffix(".html").read_text()
-    assert "data:image/png" in page and 'name="viewport"' in page and report.STYLE in page
+    assert "data:image/png" in page and 'name="viewport"' in page and site.STYLE in page
     assert "require.min.js" not in page
     assert sorted(p.name for p in done.parent.glob("*10_tiny*")) == ["10_tiny.html", "10_tiny.ipynb"]
 
@@ -71,7 +71,7 @@ def test_unknown_parameter_is_refused_with_the_valid_ones(tmp_path):
     path = notebook(tmp_path / "12_tiny.ipynb")
     with pytest.raises(report.ReportError, match="no parameter epoch;") as caught:
         report.run(path, parameters={"epoch": 5})
-    assert "scale = 'sample'  # data = net = schedule\n  epochs = 3  # passes" in str(caught.value)
+    assert 'scale = "sample"  # data = net = schedule\n  epochs: int | None = 3  # passes' in str(caught.value)
     assert not list(report.reports_root().rglob("12_tiny*"))
 
 
