@@ -247,9 +247,9 @@ def stale(path: Path) -> str:
         return f"there is no {source.relative_to(ROOT)}"
     if _code(book) != _code(json.loads(source.read_text())):
         return "its notebook has other code now"
-    return (
-        f"it failed: {failure(book)}" if failure(book) else "" if "alexlib" in book["metadata"] else "made with what?"
-    )
+    if wrong := failure(book):
+        return f"it failed: {wrong}"
+    return "" if "alexlib" in book["metadata"] else "it does not say what it was made with"
 
 
 def _code(book: dict) -> list[str]:
