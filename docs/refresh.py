@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and docs/ anew: tables and figures from code and rows, between markers.
+"""Writes the generated parts of README.md and docs/ anew, from code and rows, between markers; and the reports' index.
 
     python docs/refresh.py
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from alexlib import contrasts, findings, plots, race, rows, scorecard
+from alexlib import contrasts, findings, plots, race, rows, scorecard, site
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
 from alexlib.nets import ledger, trace, trace_text
@@ -297,7 +297,7 @@ def render(text: str) -> str:
 
 
 def refresh() -> list[Path]:
-    """Write the pages whose generated parts have changed and the figures they show; returns what was written."""
+    """Write the pages whose generated parts have changed, their figures, and the index; returns what was written."""
     written = []
     for page in (ROOT / name for name in PAGES):
         text = page.read_text()
@@ -310,6 +310,9 @@ def refresh() -> list[Path]:
             FIGURES.mkdir(parents=True, exist_ok=True)
             draw().savefig(figure, metadata={"Software": None, "Description": scorecard.fingerprint(drawn_from)})
             written.append(figure)
+    index = FIGURES.parent / "index.html"
+    if not index.exists() or site.index_text(sample=False) != index.read_text():
+        written.append(site.index(sample=False))
     return written
 
 
