@@ -325,13 +325,13 @@ def _figures() -> dict[str, tuple[list[dict], Callable]]:
     return {
         RATES: ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
         CURVES: (recorded, lambda: plots.reading_curves(shown)),
-        FOREST: (compared if effects else [], lambda: contrasts.forest(effects, _forest_title(effects, compared))),
+        FOREST: (compared if effects else [], lambda: contrasts.forest(effects, _forest_title(effects))),
     }
 
 
-def _forest_title(effects: list[dict], compared: list[dict]) -> str:
+def _forest_title(effects: list[dict]) -> str:
     clear = sum(row["low"] > 0 or row["high"] < 0 for row in effects)
-    return f"{clear} of {len(effects)} effects differ from zero ({scorecard.setting(compared[0])})"
+    return f"{clear} of {len(effects)} effects differ from zero (imagenette128)"
 
 
 def stamp(figure: Path) -> str | None:
