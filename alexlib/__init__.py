@@ -30,9 +30,11 @@
     train     `fit` and `evaluate`: one visible loop
     workers   jobs in processes of their own, several at a time
     study     runs from seeds to rows, one or a grid of them
+    glimpse   a run as it stands, also while it is trained elsewhere
     race      how soon runs reach a training error
     findings  what finished runs say of the paper's claims
-    scorecard every claim beside what the rows on record say of it, and what that took
+    costs     what the runs on record took, and how they differ from the readings
+    scorecard every claim beside what the rows on record say of it
     plots     figures from rows
     tower_plots  a figure of the two towers and what crosses between them
     contrasts figures of variants against a baseline

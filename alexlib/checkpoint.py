@@ -73,12 +73,7 @@ class Checkpoints:
         state, bad = parallel.from_first(_latest(self.folder) if first else None)
         if not state:
             return [], {}
-        there = self.plain | state["settings"]  # fields that were added since have their defaults
-        here = self.settings
-        if differ := [key for key in there.keys() | here.keys() if there.get(key) != here.get(key)]:
-            listing = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} here)" for key in sorted(differ))
-            advice = "give this run another name or delete the folder"
-            raise ValueError(f"{self.folder} holds another run: {listing}; {advice}")
+        _agree(self.folder, self.plain | state["settings"], self.settings)  # fields added since have their defaults
         if bad and first:
             warnings.warn(f"{self.folder}: {bad}; going on from {BEFORE}", CheckpointWarning, stacklevel=3)
             if (self.folder / LAST).exists():  # else the next save would put it in the place of the good one
@@ -93,9 +88,29 @@ def history(folder: Path) -> list[dict]:
     return _latest(folder)[0].get("history", [])
 
 
+def look(folder: Path, model, spec: Spec, seed: int, train: Images) -> list[dict]:
+    """Load the last weights of a run into a model, and touch nothing: another process may be training there.
+
+    Returns its whole epochs. ValueError: no checkpoint is there or can be read, or it is of another run.
+    """
+    state, _ = _latest(folder)
+    if not state:
+        raise ValueError(f"{folder} has no checkpoint yet")
+    _agree(folder, _settings(spec.plain) | state["settings"], identity(spec, seed, train))
+    model.load_state_dict(state["model"])
+    return state["history"]
+
+
 def identity(spec: Spec, seed: int, train: Images) -> dict:
     """What a checkpoint must agree with before a run may go on from it: every setting, the seed, the pictures."""
     return _settings(spec) | {"seed": seed, "pictures": f"{len(train)} of {train.fingerprint}"}
+
+
+def _agree(folder: Path, there: dict, here: dict) -> None:
+    if differ := [key for key in there.keys() | here.keys() if there.get(key) != here.get(key)]:
+        listing = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} here)" for key in sorted(differ))
+        advice = "give this run another name or delete the folder"
+        raise ValueError(f"{folder} holds another run: {listing}; {advice}")
 
 
 def _settings(spec: Spec) -> dict:

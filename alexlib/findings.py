@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from alexlib import race, stats
+from alexlib import race, rows, stats
 from alexlib.ablations import GAP, LENGTH, TEST, TEST5, TRAINING, VARIANTS
 from alexlib.claims import CLAIMS
 from alexlib.config import FIGURE1, spec_from
@@ -216,6 +216,22 @@ def _verdict(row: dict, scale: str) -> str:
     if row["unit"] == "x":  # a ratio of 1 is no effect
         bounds = [None if bound is None else math.log(max(bound, 1e-300)) for bound in bounds]
     return stats.verdict(*bounds, scale)
+
+
+def colours(scale: str, studies: tuple[str, ...] = ("01_augmentation", "03_ablations", "04_train")) -> list[dict]:
+    """How far off grey the first-layer kernels of each tower are, for all runs of a scale that are on record.
+
+    Rows: run, tower 1, tower 2 (means, 0..1), p (`towers.colour`), of the paper's claim that they differ in every run.
+    """
+    found = [row for name in studies for row in rows.read(name, scale) if "colour" in row]
+    return [
+        {
+            "run": f"{row['study'][:2]} {row['variant']}, seed {row['seed']}",
+            **{f"tower {i}": mean for i, mean in enumerate(row["colour"]["means"], 1)},
+            "p": row["colour"]["p"],
+        }
+        for row in found
+    ]
 
 
 def view_errors(run: Run) -> list[dict]:

@@ -19,19 +19,26 @@ PATIENCE = timedelta(seconds=50)  # a rank that is not heard of for so long has 
 
 
 def start(device: str) -> str:
-    """Join the other ranks, if torchrun started this process; returns the device of this one.
+    """Join the other ranks, if torchrun started this process; returns the device of this one, or the pair of them.
 
-    Several GPUs: one a rank, by `LOCAL_RANK`. ValueError: fewer GPUs than ranks on this machine.
+    Args:
+        device: what one process would use. GPUs are dealt out by `LOCAL_RANK`: one a rank, or two where a tower is on
+            each ("cuda:0,cuda:1").
+
+    ValueError: fewer GPUs than the ranks of this machine need.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         return device
-    if torch.device(device).type == "cuda":
-        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local >= gpus:
-            raise ValueError(f"rank {local} of this machine has no GPU: it has {gpus}; give --nproc-per-node={gpus}")
-        device = f"cuda:{local}"
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if "cuda" in device else "gloo", timeout=PATIENCE)
+    kinds = [name.partition(":")[0] for name in device.split(",")]
+    if "cuda" in kinds:
+        each, local, gpus = kinds.count("cuda"), int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if (local + 1) * each > gpus:
+            advice = f"give --nproc-per-node={gpus // each} at most"
+            raise ValueError(f"rank {local} of this machine needs {each} of its {gpus} GPUs for itself; {advice}")
+        own = iter(range(local * each, (local + 1) * each))
+        device = ",".join(f"cuda:{next(own)}" if kind == "cuda" else kind for kind in kinds)
+        torch.cuda.set_device(next(name for name in device.split(",") if "cuda" in name))
+    dist.init_process_group("nccl" if "cuda" in kinds else "gloo", timeout=PATIENCE)
     return device
 
 

@@ -1,4 +1,4 @@
-"""The scorecard: every claim of the register, what the rows on record say of it, and what that took.
+"""The scorecard: every claim of the register and what the rows on record say of it.
 
 Rows alone are read: no pictures, no training. A line of evidence is a dict: claim, name (what was compared), value,
 low, high (95 %), n (runs, or pairs of runs with and without), bound (what `value` is where it is none: "at least"),
@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from alexlib import findings, race, rows, stats
 from alexlib.ablations import VARIANTS
 from alexlib.claims import CLAIMS, Claim
-from alexlib.config import CIFAR13, FIGURE1, PAPER, SPECS, Spec, spec_at, spec_from
+from alexlib.config import FIGURE1, PAPER, SPECS, spec_at, spec_from
+from alexlib.costs import setting, size
 from alexlib.nets import STACKS, trace
 from alexlib.paper import CONSTANTS
 from alexlib.paths import reports_root
 
 NEAREST = ("imagenet", "imagenette", "imagenette128", "cifar10", "sample")  # scales, the paper's own first
 VERDICTS = ("not reproduced", "inconclusive", "direction only", "reproduced")  # the least borne out first
-READINGS = SPECS | {spec.name: spec for spec in (FIGURE1, CIFAR13)}
 
 
 def record(sample: bool = False) -> list[dict]:
@@ -43,16 +43,14 @@ def card(found: list[dict]) -> list[dict]:
     known, table = evidence(found), []
     for claim in CLAIMS:
         lines = [line for line in known if line["claim"] == claim.id]
-        verdict = lines[0]["verdict"] if lines else findings.NOT_TESTED
-        table.append(
-            {"claim": claim, "verdict": verdict, "lines": lines, "reason": "" if lines else _reason(claim, known)}
-        )
+        verdict, reason = (lines[0]["verdict"], "") if lines else (findings.NOT_TESTED, _reason(claim, known))
+        table.append({"claim": claim, "verdict": verdict, "lines": lines, "reason": reason})
     return table
 
 
 def evidence(found: list[dict]) -> list[dict]:
     """All lines of evidence, those first that are shown first."""
-    lines = [*_counts(), *_effects(found), *_views(found), *_speed(found), *_errors(found)]
+    lines = [*_counts(), *_effects(found), *_views(found), *_speed(found), *_errors(found), *_colours(found)]
     return sorted(lines, key=lambda line: line["rank"])
 
 
@@ -132,6 +130,18 @@ def _errors(found: list[dict]) -> Iterable[dict]:
                 yield from _lines(error, [row])
 
 
+def _colours(found: list[dict]) -> Iterable[dict]:
+    """Runs whose two towers differ in colour more than 19 of 20 random halves of their kernels do."""
+    told = [row for row in found if "colour" in row]
+    for study, scale, data in dict.fromkeys((row["study"], row["scale"], row["data"]["train"]) for row in told):
+        part = [r for r in told if (r["study"], r["scale"], r["data"]["train"]) == (study, scale, data)]
+        apart = sum(row["colour"]["p"] < 0.05 for row in part) / len(part)
+        value, low, high = (100 * share for share in (apart, *stats.wilson(apart, len(part))))
+        verdict = stats.in_every_run(value, low) if scale != "sample" else stats.verdict(low, high, None, scale)
+        row = {"claim": "colour-towers", "name": "runs whose towers differ", "unit": "%", "verdict": verdict}
+        yield from _lines(row | {"value": value, "low": low, "high": high, "n": len(part)}, part)
+
+
 def _alike(found: Iterable[dict]) -> list[list[dict]]:
     """Groups of rows that differ in their seeds alone."""
     groups = {}
@@ -157,100 +167,12 @@ def _lines(row: dict, used: list[dict]) -> Iterable[dict]:
 def _rank(row: dict, first: dict) -> tuple:
     single = not math.isfinite(row["low"]) or not math.isfinite(row["high"])
     weakness = next((i for i, verdict in enumerate(VERDICTS) if row["verdict"].startswith(verdict)), 0)
-    width, pictures_ = _size(first)
+    width, pictures = size(first)
     near = NEAREST.index(first["scale"])
-    return 1, first["scale"] == "sample", single, near, -width, -pictures_, weakness, row["name"]
+    return 1, first["scale"] == "sample", single, near, -width, -pictures, weakness, row["name"]
 
 
-def _size(row: dict) -> tuple[float, int]:
-    """Width of the net, and training pictures in an epoch."""
-    return row["config"]["net"]["width"], round(pictures(row) / max(1, len(row["history"])))
-
-
-def setting(row: dict) -> str:
-    """How large a run was: `imagenette, 48 epochs of 1,856 pictures, width 0.5`."""
-    net, train = (row["config"][part] for part in ("net", "train"))
-    width, epoch = _size(row)
-    kind = f"{net['stack']} net, " if "stack" in net else ""
-    length = f"{train['epochs']} epochs{' at most' if train.get('target') else ''}"
-    return f"{row['scale']}, {kind}{length} of {epoch:,} pictures" + ("" if width == 1 else f", width {width:g}")
-
-
-# ---- what it took ---------------------------------------------------------------------------------------------
-
-
-def pictures(row: dict) -> int:
-    """Training pictures that a run has seen, repetitions included."""
-    return row["history"][-1]["step"] * row["config"]["train"]["batch"] if row["history"] else 0
-
-
-def ledger(found: list[dict]) -> list[dict]:
-    """Runs, those that diverged, hours and training pictures: by device, notebook and scale, then of the device."""
-    table = []
-    for device in dict.fromkeys(row["device"] for row in found):
-        here = [row for row in found if row["device"] == device]
-        for study, scale in dict.fromkeys((row["study"], row["scale"]) for row in here):
-            part = [row for row in here if (row["study"], row["scale"]) == (study, scale)]
-            table.append({"device": device, "notebook": study, "scale": scale, **_sums(part)})
-        table.append({"device": device, "notebook": "all", "scale": "all", **_sums(here)})
-    return table
-
-
-def _sums(part: list[dict]) -> dict:
-    diverged = len(part) - len(findings.ended(part))
-    hours = sum(row["seconds"] for row in part) / 3600
-    return {"runs": len(part), "diverged": diverged, "hours": hours, "pictures": sum(map(pictures, part))}
-
-
-def deviations(found: list[dict]) -> list[dict]:
-    """How the runs of a notebook at a scale differ, all of them, from the reading that they name, and in pictures."""
-    table = []
-    for key in dict.fromkeys((row["study"], row["scale"], row["spec"], row["data"]["origin"]) for row in found):
-        part = [row for row in found if (row["study"], row["scale"], row["spec"], row["data"]["origin"]) == key]
-        table.append(
-            dict(zip(("notebook", "scale", "reading", "pictures"), key, strict=True)) | {"differs": _differs(part)}
-        )
-    return table
-
-
-def _differs(part: list[dict]) -> str:
-    reading: Spec = READINGS[part[0]["spec"]]
-    changes = [reading.changes(spec_from(row["config"])) for row in part]
-    common = {field: pair for field, pair in changes[0].items() if all(c.get(field) == pair for c in changes)}
-    said = (f"{field} {_text(theirs)} → {_text(ours)}" for field, (theirs, ours) in common.items())
-    return ", ".join(said) or "nothing but the pictures"
-
-
-def _text(value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def difficulty(table: list[dict]) -> list[dict]:
-    """What the effects in a scorecard took, and how many runs it would take to see the paper's size, fewest first.
-
-    Rows: claim, size (of the effect, as the paper or else the 2012 log has it), half (of the interval's width), runs
-    and hours so far, needed (runs of each kind until `half` is as small as `size`, with the scatter seen so far).
-    """
-    found = []
-    for entry in (entry for entry in table if entry["lines"] and entry["lines"][0]["runs"]):
-        line, claim = entry["lines"][0], entry["claim"]
-        size = claim.log if claim.paper is None else claim.paper
-        ends = [line["low"], line["high"], size]
-        if claim.unit == "x":
-            ends = [None if end is None else math.log(max(end, 1e-300)) for end in ends]
-        if line["n"] > 1 and claim.unit in ("pp", "x"):
-            needed = stats.runs_for(abs(ends[2]), ends[0], ends[1], line["n"]) if ends[2] else None
-            half = (ends[1] - ends[0]) / 2
-            found.append(
-                {
-                    "claim": claim,
-                    "size": ends[2],
-                    "half": half,
-                    "needed": needed,
-                    **{k: line[k] for k in ("n", "hours")},
-                }
-            )
-    return sorted(found, key=lambda row: (row["needed"] is None, row["needed"] or 0, row["half"]))
+# ---- as figures and as text ----------------------------------------------------------------------------------
 
 
 def in_points(table: list[dict]) -> list[dict]:
@@ -263,9 +185,6 @@ def in_points(table: list[dict]) -> list[dict]:
             name = f"{claim.id} ({line['scale']})"
             found.append({"name": name, **ends, "paper": claim.paper, "log": claim.log, "later": later})
     return found
-
-
-# ---- as text --------------------------------------------------------------------------------------------------
 
 
 def cells(claim: Claim, line: dict | None) -> dict[str, str]:

@@ -73,6 +73,13 @@ def at_most(low: float, paper: float) -> str:
     return "reproduced" if low <= paper else "not reproduced"
 
 
+def in_every_run(value: float, low: float) -> str:
+    """What a share of runs, per cent, says of a claim about every run: one without refutes it, some are no proof."""
+    if value < 100:
+        return "not reproduced"
+    return "reproduced" if low > 50 else "inconclusive"
+
+
 def count(value: float, paper: float) -> str:
     """Whether a count is the paper's to the digits that it gives: off by less than one in the last before the zeros."""
     digits = str(int(paper))

@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alexlib import parallel, rows
+from alexlib import parallel, rows, towers
 from alexlib.checkpoint import history
 from alexlib.config import Spec, spec_from
 from alexlib.data import Images
 from alexlib.nets import AlexNet, CifarNet, build
 from alexlib.paths import runs_root, write_whole
 from alexlib.progress import Progress, clock
-from alexlib.towers import devices_here
 from alexlib.train import fit, predict, score
 from alexlib.watch import Diverged, StuckWarning
 from alexlib.workers import each, room
@@ -41,7 +40,7 @@ class Run:
 
 def pick_device(name: str = "auto") -> str:
     """`auto` is the first GPU if there is one; `cuda:0,cuda:1` puts a tower on each; what is not there is refused."""
-    valid = devices_here()
+    valid = towers.devices_here()
     if name == "auto":
         return "cuda" if "cuda" in valid else "cpu"
     for part in name.split(","):
@@ -98,6 +97,8 @@ def run(
     folder = runs_root() / (name or run_name(study, variant, spec, scale, pick_seed(seed), train))
     speaks = parallel.rank() == 0
     provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device)) if speaks else {}
+    if speaks:
+        _keep(folder / "config.json", lambda: settings(study, variant, spec, scale, seed))
     first, *second = device.split(",")
     torch.manual_seed(seed)
     model = build(spec, (first, *second) if second else None)
@@ -105,15 +106,15 @@ def run(
     epochs = fit(model, fitted, val, spec, seed=seed, device=first, folder=folder, progress=progress)
     trained_now, probabilities = parallel.from_first(not (folder / "row.json").exists()), {}
     if trained_now:
-        views_used = VIEWS if test.side > spec.net.input else VIEWS[:1]  # uncropped, all views but the flip are one
-        probabilities = {views: predict(model, test, spec, views=views, device=first) for views in views_used}
+        probabilities = tested(model, test, spec, first)
     if trained_now and speaks:
-        write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **_compact(probabilities)))
+        write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **compact(probabilities)))
         metrics = {views: score(p, test.labels) for views, p in probabilities.items()}
-        row = _finished(study, variant, spec, scale, train, test, seed, epochs, metrics, provenance)
+        about = provenance | towers.colour(model)
+        row = to_row(settings(study, variant, spec, scale, seed), train, test, epochs, metrics, about)
         write_whole(folder / "row.json", lambda out: out.write(json.dumps(row).encode()))
     if not speaks:
-        return Run(parallel.from_first(None), model, _compact(probabilities), folder, test.labels, trained_now)
+        return Run(parallel.from_first(None), model, compact(probabilities), folder, test.labels, trained_now)
     row = parallel.from_first(json.loads((folder / "row.json").read_text()))
     if row not in rows.read(study, scale):
         rows.append(row)
@@ -192,18 +193,25 @@ def _row(study, variant, spec, scale, train, test, seed, device, progress=None) 
     except Diverged as error:
         about = rows.provenance(device) | {"diverged": str(error)}
         before = history(runs_root() / run_name(study, variant, spec, scale, seed, train))
-        rows.append(_finished(study, variant, spec, scale, train, test, seed, before, {}, about))
+        rows.append(to_row(settings(study, variant, spec, scale, seed), train, test, before, {}, about))
 
 
-def _finished(study, variant, spec, scale, train, test, seed, epochs, metrics, about) -> dict:
-    """The row of a run that has ended."""
+def settings(study: str, variant: str, spec: Spec, scale: str, seed: int) -> dict:
+    """What is to be trained: the beginning of a row, and `config.json` in a run's folder."""
+    about = {"study": study, "variant": variant, "seed": seed, "scale": scale}
+    return about | {"spec": spec.name, "config": spec.as_dict()}
+
+
+def tested(model, test: Images, spec: Spec, device: str) -> dict[str, np.ndarray]:
+    """The test probabilities (N, classes) in each of the views that differ."""
+    views_used = VIEWS if test.side > spec.net.input else VIEWS[:1]  # uncropped, all views but the flip are one
+    return {views: predict(model, test, spec, views=views, device=device) for views in views_used}
+
+
+def to_row(trained: dict, train: Images, test: Images, epochs: list[dict], metrics: dict, about: dict) -> dict:
+    """The row of a run; `trained` as `settings` returns it, `about` where, when and with what."""
     return {
-        "study": study,
-        "variant": variant,
-        "seed": seed,
-        "scale": scale,
-        "spec": spec.name,
-        "config": spec.as_dict(),
+        **trained,
         "metrics": metrics,
         "history": epochs,
         "pictures_per_second": float(np.median([h["pictures_per_second"] for h in epochs])) if epochs else None,
@@ -237,6 +245,6 @@ def _keep(file: Path, make) -> dict:
     return json.loads(file.read_text())
 
 
-def _compact(probabilities: dict) -> dict:
+def compact(probabilities: dict) -> dict:
     """Half precision: enough to average and to draw; the metrics are computed before."""
     return {views: p.astype(np.float16) for views, p in probabilities.items()}

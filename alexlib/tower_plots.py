@@ -52,6 +52,22 @@ def tower_figure(net: Net | Spec):
     return figure
 
 
+def colour_figure(found: list[dict]):
+    """The colour of each tower's kernels, a line a run: rows as of `findings.colours`."""
+    figure, axis = new_figure(8, 0.3 * len(found) + 1.4)
+    for i, row in enumerate(reversed(found)):
+        ends = [row["tower 1"], row["tower 2"]]
+        axis.plot(ends, [i, i], color="0.7", lw=1.5, zorder=1)
+        for end, colour, name in zip(ends, TOWERS, ("tower 1", "tower 2"), strict=True):
+            axis.scatter(end, i, color=colour, zorder=2, label=None if i else name)
+    differ = sum(row["p"] < 0.05 for row in found)
+    axis.set_title(f"The towers' colours differ (p < .05) in {differ} of {len(found)} runs", loc="left")
+    axis.set_yticks(range(len(found)), [row["run"] for row in reversed(found)])
+    axis.set(xlabel="share of a kernel's energy off the grey axis, mean", xlim=(0, None))
+    axis.legend(frameon=False)
+    return figure
+
+
 def _pictures(axis, net: Net, y: float, crossing: dict) -> float:
     """The pictures that a tower reads; returns the right end of their box."""
     _, right = _box(axis, 0, y, (3, net.input, net.input), "0.45", halves=1)

@@ -13,6 +13,7 @@ layout. In bf16 the two halves of a score are rounded before they are added.
 import copy
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 from torch.amp.autocast_mode import is_autocast_available
@@ -270,9 +271,17 @@ def colourfulness(weights):
     return torch.where(energy > 0, 1 - grey / energy, 0.0).clamp(min=0)
 
 
-def colour_by_tower(weights, towers: int = 2) -> list[dict]:
-    """Rows: tower (from 1), kernels, mean and median colourfulness of its kernels."""
-    return [
-        {"tower": i, "kernels": len(part), "mean": part.mean().item(), "median": part.quantile(0.5).item()}
-        for i, part in enumerate(colourfulness(weights).chunk(towers), 1)
-    ]
+def colour(model, draws: int = 10_000) -> dict:
+    """What a net's two towers made of colour: {"colour": {"means": of each tower's kernels, "p": a chance}}.
+
+    p is the share of random divisions of the kernels in halves, of `draws`, whose means differ as much as the towers'
+    or more (a permutation test). Empty for a net without two towers.
+    """
+    if getattr(getattr(model, "net", None), "towers", 1) != 2:
+        return {}
+    values = colourfulness(model.conv1.weight).cpu().numpy()
+    means = [float(half.mean()) for half in np.split(values, 2)]
+    shuffled = np.random.default_rng(0).permuted(np.tile(values, (draws, 1)), axis=1)
+    one, two = (half.mean(1) for half in np.split(shuffled, 2, axis=1))
+    as_far = (abs(one - two) >= abs(means[0] - means[1]) - 1e-12).sum()
+    return {"colour": {"means": means, "p": float((as_far + 1) / (draws + 1))}}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from alexlib import contrasts, findings, plots, race, rows, scorecard, site
+from alexlib import contrasts, costs, findings, plots, race, rows, scorecard, site
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
 from alexlib.nets import ledger, trace, trace_text
@@ -119,7 +119,7 @@ def ablations() -> str:
 def _effects(study: str) -> str:
     lines = []
     for group in findings.settings(_kept(study)):
-        where = scorecard.setting(group[0])
+        where = costs.setting(group[0])
         for row in findings.effects(group):
             span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
             paper = (row["paper"], row["log"], "; ".join(f"{value:g}" for _, value in row["later"]))

@@ -38,6 +38,7 @@ batch: int = 0  # pictures in a minibatch; 0: the scale's own
 seed: int = 0  # of the initial weights, the held-out split, the order and the augmentation
 precision: str = "bf16"  # bf16 or fp32 matrices; weights and losses are always fp32
 devices: str = "auto"  # auto, cpu, cuda, cuda:1; two with a comma between: a tower on each, as cuda:0,cuda:1
+folder: str = ""  # a run under runs/ to show as it stands, e.g. one that torchrun is training; "" trains here
 data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
 on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
 pictures: bool = True  # False leaves photographs out of the figures, for reports that are published
@@ -51,7 +52,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Code, Markdown
 
-from alexlib import augment, config, diagnostics, findings, layers, nets, optim, paper, plots, study, train
+from alexlib import augment, config, findings, glimpse, layers, nets, optim, paper, plots, study, train
 from alexlib import data as sets
 
 # %% [markdown]
@@ -59,9 +60,11 @@ from alexlib import data as sets
 
 # %%
 device, seed = study.pick_towers(devices), study.pick_seed(seed)
+there = glimpse.settings(folder) if folder else {}
+scale, spec, seed = (there.get(k, v) for k, v in dict(scale=scale, spec=spec, seed=seed).items())
 chosen = {"epochs": epochs or None, "batch": batch or None, "precision": precision}
-reading = config.spec_at(spec, scale, **chosen)
 readings = {name: config.spec_at(name, scale, **chosen) for name in config.SPECS}
+reading = config.spec_from(there["config"]) if folder else config.spec_at(spec, scale, **chosen)
 
 # %% [markdown]
 # The settings in which the two readings differ. This run uses one column; every field can also
@@ -84,8 +87,8 @@ pd.DataFrame(table, columns=["field", "paper", "source2012", "meaning"]).style.h
 chosen_scale = config.scale_of(scale)
 training, test = sets.load(data or chosen_scale.source, chosen_scale.side, on_error=on_error)
 classes = training.classes
-readings = {name: r.replace(classes=len(classes)) for name, r in readings.items()}
-reading = readings[spec]
+reading = reading.replace(classes=len(classes))
+readings = {name: r.replace(classes=len(classes)) for name, r in readings.items()} | {spec: reading}
 left_out = len(training.skipped) + len(test.skipped)
 Markdown(
     f"**{len(training):,}** training and **{len(test):,}** test pictures,"
@@ -129,7 +132,7 @@ Markdown(
 # without a second GPU both towers are on one device, and the copies are made all the same.
 
 # %%
-from alexlib import race, tower_plots, towers
+from alexlib import race, tower_plots
 
 tower_plots.tower_figure(reading)
 
@@ -216,6 +219,8 @@ centre = augment.centre_crop(torch.tensor(training.mean), reading.net.input)
 x = augment.to_input(augment.centre_crop(pixels, reading.net.input), centre)
 
 # %%
+from alexlib import diagnostics
+
 at_start = {}
 for name, one in readings.items():
     torch.manual_seed(seed)
@@ -228,14 +233,20 @@ plots.signal_sizes(at_start)
 # One loop, in `alexlib.train.fit`: random crop and mirror image, minus the mean, colour noise;
 # forward, loss, backward, step. A part of the training pictures is held out for the curves and
 # for the plateau rule; the test pictures are seen once, at the end. An interrupted run goes on
-# where it stopped when this cell is run again, a finished one is opened.
+# where it stopped when this cell is run again, a finished one is opened. A run that is trained
+# elsewhere (`folder`) is shown as it stands: run this cell and those below again to follow it.
 
 # %%
-run = study.run("04_train", spec, reading, scale, training, test, seed=seed, device=device)
+if folder:
+    run = glimpse.glimpse(folder, training, test, device)
+else:
+    run = study.run("04_train", spec, reading, scale, training, test, seed=seed, device=device)
+
+# %%
 history = run.row["history"]
 Markdown(
-    ("Trained now" if run.trained_now else "Opened a finished run")
-    + f": `{run.folder.name}`, {len(history)} epochs,"
+    ("Trained now" if run.trained_now else "Opened")
+    + f": `{run.folder.name}`, {len(history)} of at most {reading.train.epochs} epochs,"
     f" {run.row['seconds'] / 60:.1f} minutes, {run.row['pictures_per_second']:.0f} pictures/s"
     f" on {run.row['device']}."
 )
@@ -268,10 +279,12 @@ plots.kernels(first_layer, reading.net.towers)
 
 # %% [markdown]
 # A number for it: the share of a kernel's energy that lies off the grey axis, 0 for a kernel without
-# colour. If the claim holds, the two towers differ.
+# colour. How often would kernels dealt out at random differ as much as those of the towers? All runs
+# of this scale that are on record:
 
 # %%
-pd.DataFrame(towers.colour_by_tower(first_layer, reading.net.towers)).style.hide().format(precision=3)
+colours = findings.colours(scale)
+tower_plots.colour_figure(colours) if colours else Markdown("*No run is on record yet.*")
 
 # %% [markdown]
 # ### One device or two

@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from alexlib import contrasts, scorecard, stats
+from alexlib import contrasts, costs, scorecard, stats
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.findings import NOT_TESTED
 
@@ -157,7 +157,7 @@ shown(
 # included. A run that was stopped and never taken up again leaves no row, and is not here.
 
 # %%
-shown(scorecard.ledger(found)).format({"hours": "{:.1f}", "pictures": "{:,}"}) if found else Markdown("None.")
+shown(costs.ledger(found)).format({"hours": "{:.1f}", "pictures": "{:,}"}) if found else Markdown("None.")
 
 # %% [markdown]
 # ## How the runs differ from the paper's
@@ -166,7 +166,7 @@ shown(scorecard.ledger(found)).format({"hours": "{:.1f}", "pictures": "{:,}"}) i
 # notebook varies on purpose is not a deviation, and is not listed.
 
 # %%
-shown(scorecard.deviations(found))
+shown(costs.deviations(found))
 
 # %% [markdown]
 # Beyond these, the two readings themselves: where the text leaves a question open, both answers are settings
@@ -187,7 +187,7 @@ Markdown(
 # the effect that the paper (or else the 2012 log) names, if runs scatter as they have so far:
 
 # %%
-effort = scorecard.difficulty(table)
+effort = costs.difficulty(table)
 columns = {"size": "effect claimed", "half": "interval, ±", "n": "runs so far", "hours": "hours so far"}
 lines = [{"claim": row["claim"].id} | {name: row[key] for key, name in columns.items()} for row in effort]
 shown(line | {"runs needed": str(row["needed"] or "-")} for line, row in zip(lines, effort, strict=True))
@@ -205,7 +205,7 @@ assert [entry["claim"] for entry in table] == list(CLAIMS)
 assert all((entry["verdict"] == NOT_TESTED) == (not entry["lines"]) for entry in table)
 assert all(bool(entry["reason"]) != bool(entry["lines"]) for entry in table)
 assert all(line["low"] <= line["value"] <= line["high"] for entry in table for line in entry["lines"])
-assert sum(row["runs"] for row in scorecard.ledger(found) if row["notebook"] == "all") == len(found)
+assert sum(row["runs"] for row in costs.ledger(found) if row["notebook"] == "all") == len(found)
 
 # %% [markdown]
 # ## Limits

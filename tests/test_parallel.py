@@ -22,11 +22,12 @@ import torch
 torch.set_num_threads(1)
 from alexlib import data, parallel, study
 from alexlib.config import spec_at
-fields, epochs, ranks = json.loads(sys.argv[1]), int(sys.argv[2]), os.environ.get("WORLD_SIZE")
-parallel.start("cpu")
+fields, epochs = json.loads(sys.argv[1]), int(sys.argv[2])
+device = parallel.start(fields.pop("device", "cpu"))
 train, test = data.load("sample", 72)
 spec = spec_at("source2012", "sample", epochs=epochs, **fields)
-run = study.run("99_ranks", "try", spec, "sample", train.subset(range(400)), test.subset(range(50)), name="ranks")
+train, test = train.subset(range(400)), test.subset(range(50))
+run = study.run("99_ranks", "try", spec, "sample", train, test, device=device, name="ranks")
 if parallel.rank() == 0:
     torch.save({"weights": run.model.state_dict(), "row": run.row}, os.environ["ALEXLIB_RUNS"] + "/out.pt")
 parallel.stop()
@@ -90,6 +91,12 @@ def test_two_ranks_take_the_path_of_one(tmp_path, alone):
     assert len(rows) == 1 and not list(tmp_path.glob("ranks/.*.part"))
 
 
+def test_two_ranks_of_two_towers_each(tmp_path, alone):
+    found, _ = finished(tmp_path, 2, device="cpu,cpu")
+    same_path(found, alone)
+    assert found["row"]["device"].count("threads") == 2 and found["row"]["device"].endswith(" x 2")
+
+
 def test_another_number_of_ranks(tmp_path):
     """Half of the run by two ranks, stopped with SIGTERM; the rest by one process."""
     whole, _ = finished(tmp_path / "whole", 1, epochs=4)
@@ -125,6 +132,27 @@ def test_alone_everything_is_the_identity():
     assert parallel.wrap(model) is model and parallel.part(7) == slice(0, 7) and parallel.from_first(5) == 5
     assert (parallel.rank(), parallel.world(), parallel.start("cpu")) == (0, 1, "cpu")
     assert parallel.woven(np.arange(3), 3).tolist() == [0, 1, 2] and parallel.total(torch.ones(1)).item() == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "local", "own"),
+    [("cuda", 3, "cuda:3"), ("cuda:0,cuda:1", 0, "cuda:0,cuda:1"), ("cuda:0,cuda:1", 1, "cuda:2,cuda:3"),
+     ("cpu", 5, "cpu"), ("cpu,cpu", 5, "cpu,cpu"), ("cuda", 4, None), ("cuda:0,cuda:1", 2, None)],
+)  # fmt: skip
+def test_gpus_are_dealt_out_to_the_ranks(monkeypatch, device, local, own):
+    seen = {}
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda name: seen.update(current=name))
+    monkeypatch.setattr(parallel.dist, "init_process_group", lambda backend, **_: seen.update(backend=backend))
+    if own is None:
+        with pytest.raises(ValueError, match=f"rank {local} of this machine needs . of its 4 GPUs"):
+            parallel.start(device)
+        return
+    assert parallel.start(device) == own
+    gpu = "cuda" in device
+    assert seen == ({"backend": "nccl", "current": own.split(",")[0]} if gpu else {"backend": "gloo"})
 
 
 def test_a_batch_that_does_not_divide_is_refused(monkeypatch):

@@ -21,8 +21,8 @@ ORDER = (  # a module imports only from those before it
     *("paths", "parallel", "progress", "interrupt"),
     *("stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
-    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "race", "findings"),
-    "scorecard",
+    *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "glimpse", "race", "findings"),
+    *("costs", "scorecard"),
     *("plots", "tower_plots", "contrasts", "gallery", "site", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from alexlib import augment, rows, scorecard
+from alexlib import augment, costs, rows, scorecard
 from alexlib.ablations import VARIANTS
 from alexlib.batches import generator
 from alexlib.claims import CLAIMS
@@ -279,15 +279,15 @@ def test_diverged_runs_are_counted_in_verdict_and_ledger():
     lost = row("no-lrn", 2) | {"metrics": {}, "history": [], "seconds": 0.0, "diverged": "NaN"}
     found = [*pairs("no-lrn", (1.3, 1.5)), row(seed=2), lost]
     assert entry(found, "lrn")["verdict"] == "reproduced; 1 diverged"
-    part, total = scorecard.ledger(found)
+    part, total = costs.ledger(found)
     assert (part["runs"], part["diverged"], part["hours"]) == (6, 1, 2.5) and part["notebook"] == "03_ablations"
     assert part["pictures"] == 5 * 10 * 128 and total["runs"] == 6 and total["notebook"] == "all"
-    assert scorecard.card([lost])[0]["claim"] and scorecard.deviations([lost])
+    assert scorecard.card([lost])[0]["claim"] and costs.deviations([lost])
 
 
 def test_the_ledger_keeps_devices_apart():
     gpu = row(seed=5) | {"device": "a GPU", "seconds": 36.0}
-    table = scorecard.ledger([row(), gpu, row(study="04_train", scale="imagenet")])
+    table = costs.ledger([row(), gpu, row(study="04_train", scale="imagenet")])
     assert [(r["device"], r["notebook"], r["runs"]) for r in table] == [
         ("a CPU", "03_ablations", 1), ("a CPU", "04_train", 1), ("a CPU", "all", 2),
         ("a GPU", "03_ablations", 1), ("a GPU", "all", 1),
@@ -313,6 +313,21 @@ def test_errors_on_imagenet_itself(top1, verdict):
     assert entry(found, "error-2012")["verdict"] == verdict
     own = found[0] | {"data": found[0]["data"] | {"name": "mine"}}  # another set, run with the settings of the scale
     assert entry([own], "error-2012")["lines"] == []
+
+
+@pytest.mark.parametrize(
+    ("chances", "verdict"),
+    [((0.001,) * 4, "reproduced"), ((0.001,) * 3, "inconclusive"), ((0.001,) * 9 + (0.05,), "not reproduced")],
+)
+def test_colour_in_one_tower_alone_is_asked_of_every_run(chances, verdict):
+    found = [row(seed=i) | {"colour": {"means": [0.1, 0.4], "p": p}} for i, p in enumerate(chances)]
+    line = entry([*found, row(seed=99)], "colour-towers")["lines"][0]
+    share = scipy_stats.binomtest(sum(p < 0.05 for p in chances), len(chances))
+    low, high = share.proportion_ci(0.95, method="wilson")
+    assert (line["value"], line["n"]) == (100 * share.statistic, len(chances)) and line["verdict"] == verdict
+    assert (line["low"], line["high"]) == pytest.approx((100 * low, 100 * high), abs=0.01)
+    generated = [one | {"scale": "sample"} for one in found]
+    assert entry(generated, "colour-towers")["verdict"] == "sample run, no scientific claim"
 
 
 def race_row(activation, seed, curve, lr=0.01, stack="four-layer"):
@@ -348,21 +363,22 @@ def test_figure_1_counts_the_runs_after_the_search_and_says_when_it_is_a_bound()
 
 def test_runs_needed_until_an_effect_shows():
     found = pairs("no-lrn", (-1.0, 1.0, 3.0))
-    (one,) = [r for r in scorecard.difficulty(scorecard.card(found)) if r["claim"].id == "lrn"]
+    (one,) = [r for r in costs.difficulty(scorecard.card(found)) if r["claim"].id == "lrn"]
     need = next(n for n in range(2, 99) if scipy_stats.t.ppf(0.975, n - 1) * 2.0 / math.sqrt(n) <= 1.4)
     assert (one["size"], one["needed"], one["n"]) == (1.4, need, 3) and one["hours"] == 3.0
     assert one["half"] == pytest.approx(scipy_stats.t.ppf(0.975, 2) * 2.0 / math.sqrt(3), rel=1e-3)
-    assert scorecard.difficulty(scorecard.card(pairs("no-lrn", (1.0,)))) == []
+    assert costs.difficulty(scorecard.card(pairs("no-lrn", (1.0,)))) == []
     without = pairs("no-crops-flips", (1.0, 2.0)) + pairs("no-lrn", (1.0, 2.0))[1::2]
-    ranked = scorecard.difficulty(scorecard.card(without))
+    ranked = costs.difficulty(scorecard.card(without))
     assert [r["needed"] is None for r in ranked] == sorted(r["needed"] is None for r in ranked)
 
 
 def test_deviations_are_what_all_runs_of_a_notebook_share():
     found = [*pairs("no-lrn", (1.0,), epochs=12), row(study="04_train", scale="imagenet", epochs=90, validation=0.05)]
-    table = scorecard.deviations(found)
+    table = costs.deviations(found)
     assert [r["differs"] for r in table] == ["classes 1000 → 10, epochs 90 → 12", "nothing but the pictures"]
     assert table[0]["pictures"] == "pictures of imagenette" and table[0]["reading"] == "source2012"
+    assert costs.deviations([row() | {"spec": "mine"}])[0]["differs"] == "a reading of its own"
 
 
 def test_effects_in_points_are_those_of_the_card():

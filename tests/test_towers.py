@@ -1,17 +1,19 @@
 """The net on two devices: the same numbers as on one, the same checkpoints, and exactly the copies of the ledger."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from alexlib import study, towers
+from alexlib import findings, rows, study, towers
 from alexlib.config import FIGURE1, PAPER, SOURCE2012
 from alexlib.data import Images
 from alexlib.nets import AlexNet, build, ledger
 from alexlib.optim import freeze_first_layer, make_optimizer
-from alexlib.tower_plots import tower_figure
+from alexlib.tower_plots import colour_figure, tower_figure
 from alexlib.train import evaluate, fit, predict
 
 SMALL = {"input": 64, "classes": 10, "width": 1 / 8}
@@ -403,11 +405,47 @@ def test_colourfulness_of_kernels_made_by_hand():
     # energies: grey 3, red 1 of which 1/3 is grey, opponent 2 of which nothing is, their sum 3 + 2
     expected = torch.tensor([0, 0, 2 / 3, 2 / 3, 1, 0, 2 / 5], dtype=torch.float64)
     torch.testing.assert_close(towers.colourfulness(kernels), expected, atol=1e-6, rtol=0)
-    rows = towers.colour_by_tower(torch.stack([grey, red, grey, opponent, opponent, opponent]))
-    assert [(row["tower"], row["kernels"]) for row in rows] == [(1, 3), (2, 3)]
-    assert [row[key] for row in rows for key in ("mean", "median")] == pytest.approx([2 / 9, 0, 1, 1], abs=1e-6)
-    rows = towers.colour_by_tower(torch.stack([grey, opponent, red, opponent]))
-    assert [row["median"] for row in rows] == pytest.approx([1 / 2, 5 / 6])
+
+
+def test_colour_of_towers_against_all_divisions():
+    """A net of 12 kernels: all 924 divisions in halves are the oracle for the drawn ones."""
+    torch.manual_seed(0)
+    model = AlexNet(PAPER.replace(width=0.125).net)
+    with torch.no_grad():
+        second = model.conv1.weight[6:]
+        second.copy_(0.1 * second.mean(1, keepdim=True) + 0.9 * second)  # a little towards grey
+    values = towers.colourfulness(model.conv1.weight).numpy()
+    gap = abs(values[:6].mean() - values[6:].mean())
+    halves = [values[list(half)].sum() for half in itertools.combinations(range(12), 6)]
+    exact = np.mean([abs(2 * half - values.sum()) / 6 >= gap - 1e-12 for half in halves])
+    found = towers.colour(model)["colour"]
+    assert found["means"] == pytest.approx([values[:6].mean(), values[6:].mean()])
+    assert found["p"] == pytest.approx(exact, abs=0.01) and 0.1 < exact < 0.3
+    with torch.no_grad():
+        second.copy_(0.3 * second.mean(1, keepdim=True) + 0.7 * second)
+    assert towers.colour(model)["colour"]["p"] < 0.01
+    assert towers.colour(AlexNet(PAPER.replace(width=0.125).net))["colour"]["p"] > 0.05
+    assert towers.colour(AlexNet(PAPER.replace(width=0.125).net, CPUS))["colour"].keys() == {"means", "p"}
+    assert towers.colour(AlexNet(PAPER.replace(width=0.125, towers=1).net)) == towers.colour(torch.nn.ReLU()) == {}
+
+
+def test_colours_of_the_runs_on_record(monkeypatch, tmp_path):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
+    about = {"scale": "imagenette", "variant": "baseline"}
+    for study_, seed, more in (
+        ("04_train", 1, {"colour": {"means": [0.1, 0.4], "p": 0.001}}),
+        ("01_augmentation", 0, {"colour": {"means": [0.3, 0.2], "p": 0.2}}),
+        ("01_augmentation", 1, {}),  # of one tower
+    ):
+        rows.append(about | {"study": study_, "seed": seed} | more)
+    found = findings.colours("imagenette")
+    assert found == [
+        {"run": "01 baseline, seed 0", "tower 1": 0.3, "tower 2": 0.2, "p": 0.2},
+        {"run": "04 baseline, seed 1", "tower 1": 0.1, "tower 2": 0.4, "p": 0.001},
+    ]
+    (axis,) = colour_figure(found).axes
+    assert axis.get_title("left") == "The towers' colours differ (p < .05) in 1 of 2 runs"
+    assert sorted(float(dot.get_offsets()[0][0]) for dot in axis.collections) == [0.1, 0.2, 0.3, 0.4]
 
 
 def test_figure_shows_shapes_and_bytes():
