@@ -7,6 +7,7 @@
     stats     intervals and the rule of the verdicts
     paper     the paper as data: layer table, constants, the 2012 logs
     claims    the claim register: what the paper says that can be checked; the ledger of ambiguities
+    verdicts  a finding beside what the register says of its claim
     settings  fields of dataclasses that know their meaning and valid values
     config    frozen specs (`Net`, `Augment`, `Train`), the readings `PAPER` and `SOURCE2012`, the scales
     layers    local and spatial response norm, non-inverted dropout, a linear layer in towers

@@ -9,14 +9,13 @@ import numpy as np
 from alexlib import race, rows, stats
 from alexlib.ablations import GAP, LENGTH, TEST, TEST5, TRAINING, VARIANTS
 from alexlib.claims import CLAIMS
-from alexlib.config import FIGURE1, spec_from
+from alexlib.config import spec_from
 from alexlib.data import Images
 from alexlib.study import Run, probabilities
 from alexlib.train import ranks
+from alexlib.verdicts import NOT_TESTED, REGISTER, judged
 
-REGISTER = {claim.id: claim for claim in CLAIMS}
 CLASSES = 100  # with fewer, five guesses out of all classes say little: claims about the top-5 error are not tested
-NOT_TESTED = "not tested at this scale"
 
 
 def effect(found: list[dict], variant: str, value: Callable[[dict], float], baseline: str = "baseline") -> dict:
@@ -106,7 +105,7 @@ def effects(found: list[dict]) -> list[dict]:
         lost = {r["seed"] for r in found if not r["metrics"] and r["variant"] in ("baseline", variant.name)}
         for measure, claim in _measured(variant, good):
             row = {"name": f"{variant.name}: {measure}", "measure": measure, **_effect(good, variant.name, measure)}
-            row = _judged(row, claim, good[0]["scale"])
+            row = judged(row, claim, good[0]["scale"])
             table.append(row | {"verdict": f"{row['verdict']}; {len(lost)} diverged"} if lost else row)
     return table
 
@@ -137,7 +136,7 @@ def ten_views(found: list[dict]) -> list[dict]:
         mean, low, high = stats.over_seeds(gains)
         row = {"name": "centre view minus ten views", "measure": TEST if error == "top1" else TEST5, "unit": "points"}
         row |= {"value": mean, "low": low, "high": high, "n": len(gains)}
-        table.append(_judged(row, claim, found[0]["scale"]))
+        table.append(judged(row, claim, found[0]["scale"]))
     return table
 
 
@@ -159,20 +158,8 @@ def without_training(found: list[dict], images: Images, labels: np.ndarray) -> l
         value, low, high = (100 * bound for bound in stats.paired(single, ranks(np.mean(kept, 0), labels) >= 1))
         row = {"name": f"one net minus {len(kept)} averaged", "measure": TEST, "unit": "points"}
         row |= {"value": value, "low": low, "high": high, "n": len(kept)}
-        table.append(_judged(row, "five-nets", base[0]["scale"]))
+        table.append(judged(row, "five-nets", base[0]["scale"]))
     return table
-
-
-def relu_speed(tanh: list[dict], relu: list[dict], chance: float) -> dict:
-    """How many times sooner runs with ReLUs reach the error of Figure 1: `race.sooner` with a verdict.
-
-    Args:
-        tanh, relu: rows of one stack, each at its best rate.
-        chance: the error before the first epoch.
-    """
-    found = race.sooner(tanh, relu, FIGURE1.train.target, chance)
-    row = _judged({"name": "tanh / ReLU", "unit": "x", **found}, "relu-speed", relu[0]["scale"])
-    return row if found["bound"] in ("", "at least") else row | {"verdict": "inconclusive"}
 
 
 def imagenet_errors(row: dict) -> list[dict]:
@@ -187,7 +174,7 @@ def imagenet_errors(row: dict) -> list[dict]:
         low, high = stats.wilson(metrics[error], metrics["n"])
         values = {"value": 100 * metrics[error], "low": 100 * low, "high": 100 * high, "n": 1}
         table.append(
-            _judged({"name": f"{row['variant']}, seed {row['seed']}", "unit": "%", **values}, claim, "imagenet")
+            judged({"name": f"{row['variant']}, seed {row['seed']}", "unit": "%", **values}, claim, "imagenet")
         )
     return table
 
@@ -196,26 +183,6 @@ def _effect(found: list[dict], variant: str, measure: str) -> dict:
     if measure == LENGTH:
         return {"unit": "x", **epochs_ratio(found, variant)}
     return {"unit": "points", **effect(found, variant, MEASURES[measure])}
-
-
-def _judged(row: dict, claim: str | None, scale: str) -> dict:
-    """A row with what the register says of its claim, and the verdict."""
-    if claim is None:
-        about = dict.fromkeys(("claim", "statement", "paper", "log")) | {"later": ()}
-        return row | about | {"verdict": "no claim of the paper"}
-    c = REGISTER[claim]
-    later = tuple((study, value) for study, value, _ in c.later if value is not None)
-    row |= {"claim": claim, "statement": c.statement, "paper": c.paper, "log": c.log, "later": later}
-    return row | {"verdict": _verdict(row, scale)}
-
-
-def _verdict(row: dict, scale: str) -> str:
-    bounds = [row["low"], row["high"], row["paper"]]
-    if row["unit"] == "%":
-        return stats.at_most(row["low"], row["paper"])
-    if row["unit"] == "x":  # a ratio of 1 is no effect
-        bounds = [None if bound is None else math.log(max(bound, 1e-300)) for bound in bounds]
-    return stats.verdict(*bounds, scale)
 
 
 def colours(scale: str, studies: tuple[str, ...] = ("01_augmentation", "03_ablations", "04_train")) -> list[dict]:
@@ -263,7 +230,7 @@ def view_gains(run: Run) -> list[dict]:
 def compare(run: Run) -> list[dict]:
     """The claims of the register that one run speaks of: paper, 2012 log, later studies, this run, verdict."""
     gains = zip(("ten-views", "ten-views-top5"), view_gains(run), strict=True)
-    ours = {id: _judged({**gain, "unit": "points"}, id, run.row["scale"]) for id, gain in gains}
+    ours = {id: judged({**gain, "unit": "points"}, id, run.row["scale"]) for id, gain in gains}
     if not five_guesses(run.row):
         del ours["ten-views-top5"]
     ours |= {row["claim"]: row for row in imagenet_errors(run.row)}

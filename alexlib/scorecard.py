@@ -18,6 +18,7 @@ from alexlib.costs import setting, size
 from alexlib.nets import STACKS, trace
 from alexlib.paper import CONSTANTS
 from alexlib.paths import reports_root
+from alexlib.verdicts import NOT_TESTED, REGISTER, judged
 
 NEAREST = ("imagenet", "imagenette", "imagenette128", "cifar10", "sample")  # scales, the paper's own first
 VERDICTS = ("not reproduced", "inconclusive", "direction only", "reproduced")  # the least borne out first
@@ -38,12 +39,12 @@ def card(found: list[dict]) -> list[dict]:
 
     The first line gives the verdict. It is of the runs that have an interval, of the scale nearest to the paper, then
     of the widest net and the most pictures; where a claim has several parts (a layer each), of the one least borne out.
-    Without a line the verdict is `findings.NOT_TESTED` and `reason` says why.
+    Without a line the verdict is `NOT_TESTED` and `reason` says why.
     """
     known, table = evidence(found), []
     for claim in CLAIMS:
         lines = [line for line in known if line["claim"] == claim.id]
-        verdict, reason = (lines[0]["verdict"], "") if lines else (findings.NOT_TESTED, _reason(claim, known))
+        verdict, reason = (lines[0]["verdict"], "") if lines else (NOT_TESTED, _reason(claim, known))
         table.append({"claim": claim, "verdict": verdict, "lines": lines, "reason": reason})
     return table
 
@@ -77,9 +78,9 @@ def _counts() -> Iterable[dict]:
         "crops-factor": 2 * (sides[0] - sides[1] + 1) ** 2,
     }
     for id, value in counts.items():
-        yield _count(id, value, stats.count(value, findings.REGISTER[id].paper))
+        yield _count(id, value, stats.count(value, REGISTER[id].paper))
     share = 100 * max(stage["parameters"] for stage in conv) / parameters
-    yield _count("one-percent", share, stats.at_most(share, findings.REGISTER["one-percent"].paper))
+    yield _count("one-percent", share, stats.at_most(share, REGISTER["one-percent"].paper))
 
 
 def _count(id: str, value: float, verdict: str) -> dict:
@@ -105,8 +106,20 @@ def _speed(found: list[dict]) -> Iterable[dict]:
     for scale, data in dict.fromkeys((row["scale"], row["data"]["train"]) for row in found):
         here = [row for row in found if (row["scale"], row["data"]["train"]) == (scale, data)]
         for stack, pair in races(here).items():
-            speed = findings.relu_speed(pair["tanh"], pair["relu"], _chance(here))
+            speed = relu_speed(pair["tanh"], pair["relu"], _chance(here))
             yield from _lines(speed | {"name": f"tanh / ReLU, {stack} net"}, pair["tanh"] + pair["relu"])
+
+
+def relu_speed(tanh: list[dict], relu: list[dict], chance: float) -> dict:
+    """How many times sooner runs with ReLUs reach the error of Figure 1: `race.sooner` with a verdict.
+
+    Args:
+        tanh, relu: rows of one stack, each at its best rate.
+        chance: the error before the first epoch.
+    """
+    found = race.sooner(tanh, relu, FIGURE1.train.target, chance)
+    row = judged({"name": "tanh / ReLU", "unit": "x", **found}, "relu-speed", relu[0]["scale"])
+    return row if found["bound"] in ("", "at least") else row | {"verdict": "inconclusive"}
 
 
 def races(found: list[dict]) -> dict[str, dict[str, list[dict]]]:
@@ -190,7 +203,7 @@ def in_points(table: list[dict]) -> list[dict]:
 def cells(claim: Claim, line: dict | None) -> dict[str, str]:
     """A claim and a line of evidence (None: there is none), column by column."""
     paper, log = (number(value, claim.unit) for value in (claim.paper, claim.log))
-    about = {"claim": claim.statement, "verdict": line["verdict"] if line else findings.NOT_TESTED, "paper": paper}
+    about = {"claim": claim.statement, "verdict": line["verdict"] if line else NOT_TESTED, "paper": paper}
     about |= {"2012 log": log, "later studies": claim.studies or "-"}
     what = {"quantity": f"{claim.quantity} ({claim.unit})"}
     if line is None:

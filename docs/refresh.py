@@ -147,7 +147,7 @@ def figure1() -> str:
     on_record, lines = rows.read("02_relu_vs_tanh", "cifar10"), []
     tried = race.rates_tried(on_record, spec_at(FIGURE1, "cifar10"))
     for stack, pair in scorecard.races(on_record).items():
-        found = findings.relu_speed(pair["tanh"], pair["relu"], CHANCE)
+        found = scorecard.relu_speed(pair["tanh"], pair["relu"], CHANCE)
         tanh, relu = (
             f"{pair[name][0]['config']['train']['lr']:g} (of {len(tried[stack, name])}),"
             f" {len(pair[name])}, {found[key]:.1f}"

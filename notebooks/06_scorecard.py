@@ -35,7 +35,7 @@ from IPython.display import Markdown
 
 from alexlib import contrasts, costs, scorecard, stats
 from alexlib.claims import AMBIGUITIES, CLAIMS
-from alexlib.findings import NOT_TESTED
+from alexlib.verdicts import NOT_TESTED
 
 # %% [markdown]
 # ## The rule, on three numbers

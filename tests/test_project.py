@@ -19,7 +19,7 @@ from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
     *("paths", "parallel", "progress", "interrupt"),
-    *("stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
+    *("stats", "paper", "claims", "verdicts", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "glimpse", "race", "findings"),
     *("costs", "scorecard"),
