@@ -9,11 +9,14 @@ rank alone writes and speaks. Pack the pictures before (`python -m alexlib data 
 
 import os
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
+
+from alexlib.interrupt import Stop
 
 PATIENCE = timedelta(seconds=50)  # a rank that is not heard of for so long has died
 
@@ -71,16 +74,16 @@ def wrap(model):
     return DistributedDataParallel(model, broadcast_buffers=False) if world() > 1 else model
 
 
-def agreed(loss, wrong, asked: bool, step: int):
-    """Mean loss and number of errors of the whole batch, and whether a rank was asked to stop: the same on all ranks.
+def agreed(loss, wrong, stop: Stop, step: int):
+    """Mean loss and number of errors of the whole batch, and who to ask for an end: the same on all ranks.
 
     A GPU's answer to the last is waited for at every 16th step only.
     """
     if world() == 1:
-        return loss, wrong, asked
-    values = total(torch.stack([loss / world(), wrong.float(), torch.full_like(loss, float(asked))]))
+        return loss, wrong, stop
+    values = total(torch.stack([loss / world(), wrong.float(), torch.full_like(loss, float(stop.asked))]))
     look = not values.is_cuda or step % 16 == 0
-    return values[0], values[1], look and bool(values[2] > 0)
+    return values[0], values[1], SimpleNamespace(asked=look and bool(values[2] > 0))
 
 
 def total(values: torch.Tensor) -> torch.Tensor:

@@ -101,9 +101,9 @@ def provenance(device: str) -> dict:
 
 
 def device_name(device: str) -> str:
-    """`NVIDIA H100` for a GPU; for a CPU its model and the number of threads in use; of two devices both."""
+    """`NVIDIA H100` for a GPU; for a CPU its model and the number of threads in use; of two different ones both."""
     if "," in device:
-        return " + ".join(map(device_name, device.split(",")))
+        return " + ".join(map(device_name, dict.fromkeys(device.split(","))))
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     model = platform.processor() or platform.machine()

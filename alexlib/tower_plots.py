@@ -63,7 +63,10 @@ def colour_figure(found: list[dict]):
     differ = sum(row["p"] < 0.05 for row in found)
     axis.set_title(f"The towers' colours differ (p < .05) in {differ} of {len(found)} runs", loc="left")
     axis.set_yticks(range(len(found)), [row["run"] for row in reversed(found)])
-    axis.set(xlabel="share of a kernel's energy off the grey axis, mean", xlim=(0, None))
+    axis.set(
+        xlabel="share of a kernel's energy off the grey axis, mean",
+        xlim=(0, 1.1 * max(row[f"tower {i}"] for row in found for i in (1, 2))),
+    )
     axis.legend(frameon=False)
     return figure
 

@@ -81,7 +81,7 @@ def fit(
             loss_sum, wrong_sum = (begun.get(key, zero).to(device) for key in ("loss_sum", "wrong_sum"))
             begun = {}
             model.train()
-            own = (indices[mine] for indices in order(len(train), batch, seed, epoch)[done:steps])
+            own = [indices[mine] for indices in order(len(train), batch, seed, epoch)[done:steps]]
             for i, (pixels, labels) in enumerate(feed(own), done):
                 step = epoch * steps + i
                 draws = generator(seed, step, "augment")
@@ -94,7 +94,7 @@ def fit(
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 wrong = (scores.detach().argmax(1) != labels).sum()
-                loss, wrong, asked = parallel.agreed(loss.detach(), wrong, stop.asked, step)
+                loss, wrong, all_ranks = parallel.agreed(loss.detach(), wrong, stop, step)
                 loss_sum, wrong_sum = loss_sum + loss, wrong_sum + wrong
                 watch(loss, step)
                 rate = (i + 1) * batch / (time.perf_counter() - started)
@@ -105,6 +105,7 @@ def fit(
                         f" training error {wrong_sum.item() / (i + 1) / batch:.1%}, {rate:.0f} pictures/s,"
                         f" {clock(left)} left"
                     )
+                asked = all_ranks.asked
                 if folder and (asked or time.monotonic() - saved > SAVE_EVERY):
                     sums = {"loss_sum": loss_sum.cpu(), "wrong_sum": wrong_sum.cpu()}
                     partly = {"batches": i + 1, "seconds": time.perf_counter() - started, **sums}

@@ -189,8 +189,9 @@ claim = next(claim for claim in CLAIMS if claim.id == "relu-speed")
 logs = np.log([max(sooner["low"], 1e-9), sooner["high"], claim.paper])
 usable = sooner["bound"] in ("", "at least")
 verdict = stats.verdict(*logs, scale) if usable else "inconclusive: not all of the first reached the target"
+how = {"unknown": ", by runs of which not all arrived,"}.get(sooner["bound"], sooner["bound"])
 Markdown(
-    f"{fast} reaches {target:.0%} {sooner['bound']} **{sooner['value']:.1f} times** sooner than {slow}"
+    f"{fast} reaches {target:.0%} {how} **{sooner['value']:.1f} times** sooner than {slow}"
     f" (95 % interval {sooner['low']:.1f} to {sooner['high']:.1f}; {sooner['n'][1]} and {sooner['n'][0]}"
     f" runs; the paper: {claim.paper:g}). Verdict: **{verdict}**."
 )

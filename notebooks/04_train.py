@@ -59,9 +59,9 @@ from alexlib import data as sets
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
 
 # %%
-device, seed = study.pick_towers(devices), study.pick_seed(seed)
 there = glimpse.settings(folder) if folder else {}
 scale, spec, seed = (there.get(k, v) for k, v in dict(scale=scale, spec=spec, seed=seed).items())
+device, seed = study.pick_towers(devices, scale), study.pick_seed(seed)
 chosen = {"epochs": epochs or None, "batch": batch or None, "precision": precision}
 readings = {name: config.spec_at(name, scale, **chosen) for name in config.SPECS}
 reading = config.spec_from(there["config"]) if folder else config.spec_at(spec, scale, **chosen)

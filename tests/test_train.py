@@ -180,9 +180,9 @@ def seen_by_a_run(monkeypatch, seed):
     order, draws = [], []
     served, augmented = Feed.__call__, augment.training_input
 
-    def spy(pixels, mean, axes, size, settings, generator, colour):
+    def spy(pixels, mean, axes, size, settings, generator, *rest):
         draws.append(generator.initial_seed())
-        return augmented(pixels, mean, axes, size, settings, generator, colour)
+        return augmented(pixels, mean, axes, size, settings, generator, *rest)
 
     monkeypatch.setattr(Feed, "__call__", lambda self, parts: order.extend(torch.cat(parts)) or served(self, parts))
     monkeypatch.setattr(augment, "training_input", spy)
