@@ -120,6 +120,21 @@ def views_by_hand():
     return found
 
 
+def colours_by_hand():
+    groups, found = defaultdict(list), []
+    for row in COMMITTED:
+        if "colour" in row:
+            groups[row["study"], row["scale"], row["data"]["train"]].append(row["colour"]["p"] < 0.05)
+    for (_, scale, _), apart in groups.items():
+        ends = scipy_stats.binomtest(sum(apart), len(apart)).proportion_ci(0.95, method="wilson")
+        proven = "reproduced" if ends.low > 0.5 else "inconclusive"
+        verdict = proven if all(apart) else "not reproduced"  # "in every run"
+        found.append(
+            ("colour-towers", scale, len(apart), verdict, 100 * np.mean(apart), 100 * ends.low, 100 * ends.high)
+        )
+    return found
+
+
 def of(lines):
     ends = ("value", "low", "high")
     told = ((x["claim"], x["scale"], x["n"], x["verdict"].split(";")[0], *(x[end] for end in ends)) for x in lines)
@@ -128,7 +143,7 @@ def of(lines):
 
 def test_every_effect_and_its_verdict_follow_from_the_committed_rows():
     lines = [line for line in scorecard.evidence(COMMITTED) if line["study"] and line["claim"] != "relu-speed"]
-    expected = sorted(effects_by_hand() + views_by_hand())
+    expected = sorted(effects_by_hand() + views_by_hand() + colours_by_hand())
     assert len(expected) == len(lines) > 5
     for ours, theirs in zip(of(lines), expected, strict=True):
         assert ours[:4] == theirs[:4]
@@ -188,14 +203,23 @@ def test_committed_sample_rows_there_are_none():
 
 
 def row(
-    variant="baseline", seed=0, test=0.3, *, scale="imagenette", study="03_ablations", data="d", train=0.1, **fields
+    variant="baseline",
+    seed=0,
+    test=0.3,
+    *,
+    scale="imagenette",
+    study="03_ablations",
+    data="d",
+    train=0.1,
+    steps=10,
+    **fields,
 ):
     """A row as `study` leaves it, with these errors; `fields` are of its spec."""
     reading = CIFAR13.replace(lrn=True) if scale == "cifar10" else SOURCE2012
     classes = {} if scale == "imagenet" else {"classes": 10}
     base = spec_at(reading, scale, **classes, **fields)
     spec = next((v.of(base) for v in VARIANTS if v.name == variant), base)
-    history = [{"epoch": 1, "step": 10, "train_top1": train, "val_top1": test, "seconds": 1800.0}]
+    history = [{"epoch": 1, "step": steps, "train_top1": train, "val_top1": test, "seconds": 1800.0}]
     errors = {
         "ten": {"top1": test, "top5": test / 5, "n": 5000},
         "centre": {"top1": test + 0.02, "top5": test / 4, "n": 5000},
@@ -241,7 +265,7 @@ def test_the_reason_comes_from_the_register_or_from_the_variants():
 
 def test_scales_have_an_order_and_an_interval_comes_before_it():
     assert set(scorecard.NEAREST) == set(SCALES)
-    small, near = pairs("no-lrn", (1.3, 1.5), scale="imagenette128"), pairs("no-lrn", (0.45, 0.46))
+    small, near = pairs("no-lrn", (1.3, 1.5), scale="imagenette128", steps=999), pairs("no-lrn", (0.45, 0.46))
     single = pairs("no-lrn", (3.0,), scale="imagenet")
     e = entry(small + single + near, "lrn")
     assert [line["scale"] for line in e["lines"]] == ["imagenette", "imagenette128", "imagenet"]
@@ -375,6 +399,7 @@ def test_runs_needed_until_an_effect_shows():
 
 def test_deviations_are_what_all_runs_of_a_notebook_share():
     found = [*pairs("no-lrn", (1.0,), epochs=12), row(study="04_train", scale="imagenet", epochs=90, validation=0.05)]
+    found.insert(0, row("no-lrn", 1, epochs=12))  # what it alone has is no deviation of the notebook
     table = costs.deviations(found)
     assert [r["differs"] for r in table] == ["classes 1000 → 10, epochs 90 → 12", "nothing but the pictures"]
     assert table[0]["pictures"] == "pictures of imagenette" and table[0]["reading"] == "source2012"
