@@ -166,9 +166,9 @@ def verdicts() -> str:
         cells = scorecard.cells(entry["claim"], entry["lines"][0])
         there = scorecard.link(entry["lines"][0], ".ipynb")
         where = f"[{cells['where']}](reports/{there})" if there else cells["where"]
-        kept = [cells[key] for key in ("claim", "paper", "2012 log", "ours", "95 % interval", "runs")]
+        kept = [cells[key] for key in ("claim", "quantity", "paper", "2012 log", "ours", "95 % interval", "runs")]
         lines.append((*kept, where, entry["verdict"]))
-    head = ("claim", "paper", "2012 log", "here", "95 % interval", "runs", "where", "verdict")
+    head = ("claim", "quantity", "paper", "2012 log", "here", "95 % interval", "runs", "where", "verdict")
     counts = Counter(entry["verdict"].partition(";")[0] for entry in table)
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     return f"{len(table)} claims: {told}.\n\n{markdown_table(head, lines)}"
