@@ -158,9 +158,8 @@ contrasts.variant_curves(curves)
 # %%
 effects = findings.effects(runs)
 points = [row for row in effects if row["unit"] == "points"]
-contrasts.forest(
-    points, f"{sum(np.isfinite(row['low']) for row in points)} of {len(points)} with an interval"
-)
+known = sum(np.isfinite(row["low"]) for row in points)
+contrasts.forest(points, f"{len(points)} effects, {known} with an interval")
 
 # %% [markdown]
 # Two claims need no run of their own: ten views, and the average of several nets.
