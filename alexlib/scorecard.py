@@ -17,7 +17,6 @@ from alexlib.config import FIGURE1, PAPER, SPECS, spec_at, spec_from
 from alexlib.costs import setting, size
 from alexlib.nets import STACKS, trace
 from alexlib.paper import CONSTANTS
-from alexlib.paths import reports_root
 from alexlib.verdicts import NOT_TESTED, REGISTER, judged
 
 NEAREST = ("imagenet", "imagenette", "imagenette128", "cifar10", "sample")  # scales, the paper's own first
@@ -220,9 +219,3 @@ def number(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if unit == "count" else f"{round(value, 2):g}"
-
-
-def link(line: dict | None, suffix: str = ".html") -> str:
-    """The report that shows a line, as a path from the folder of reports; "" where there is none."""
-    path = f"{line['scale']}/{line['study']}{suffix}" if line else ""
-    return path if path and (reports_root() / path).is_file() else ""

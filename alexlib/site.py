@@ -137,10 +137,21 @@ def index_text(sample: bool = True) -> str:
 
 
 def reports() -> list[Path]:
-    """The executed notebooks that are there."""
-    order = ["", *SCALES]
-    found = [path for name in order for path in sorted((reports_root() / name).glob("[0-9]*.ipynb"))]
-    return [path for path in found if path.with_suffix(".html").exists()]
+    """The executed notebooks that have a page: those of no scale first, then folder by folder, scales in their order."""
+    folders = [reports_root() / name for name in ("", *SCALES)]
+    found = [path for path in reports_root().rglob("[0-9]*.ipynb") if path.with_suffix(".html").exists()]
+    place = {folder: number for number, folder in enumerate(folders)}
+    return sorted(found, key=lambda path: (place.get(path.parent, len(folders)), path))
+
+
+def places() -> dict[tuple[str, str], str]:
+    """Where the report of a notebook at a scale is, without its suffix, from the folder of reports."""
+    found = {}
+    for path in reports():
+        ran = json.loads(path.read_text())["metadata"].get("papermill", {})
+        key = ran.get("parameters", {}).get("scale", ""), Path(ran.get("input_path", path.name)).stem
+        found.setdefault(key, path.relative_to(reports_root()).with_suffix("").as_posix())
+    return found
 
 
 def _line(path: Path) -> str:

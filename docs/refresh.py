@@ -161,11 +161,11 @@ def figure1() -> str:
 
 def verdicts() -> str:
     """The scorecard: how many claims have which verdict, and those with evidence, a line each."""
-    table, lines = scorecard.card(scorecard.record()), []
+    table, places, lines = scorecard.card(scorecard.record()), site.places(), []
     for entry in (entry for entry in table if entry["lines"]):
         cells = scorecard.cells(entry["claim"], entry["lines"][0])
-        there = scorecard.link(entry["lines"][0], ".ipynb")
-        where = f"[{cells['where']}](reports/{there})" if there else cells["where"]
+        there = places.get((entry["lines"][0]["scale"], entry["lines"][0]["study"]))
+        where = f"[{cells['where']}](reports/{there}.ipynb)" if there else cells["where"]
         kept = [cells[key] for key in ("claim", "quantity", "paper", "2012 log", "ours", "95 % interval", "runs")]
         lines.append((*kept, where, entry["verdict"]))
     head = ("claim", "quantity", "paper", "2012 log", "here", "95 % interval", "runs", "where", "verdict")

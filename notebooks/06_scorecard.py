@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from alexlib import contrasts, costs, scorecard, stats
+from alexlib import contrasts, costs, scorecard, site, stats
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.verdicts import NOT_TESTED
 
@@ -101,9 +101,12 @@ def shown(lines):
 
 
 # %%
+places = site.places()
+
+
 def linked(line):
-    path = scorecard.link(line)
-    return f'<a href="{path}">{line["study"][:2]}</a>' if path else "-"
+    place = places.get((line["scale"], line["study"])) if line else None
+    return f'<a href="{place}.html">{line["study"][:2]}</a>' if place else "-"
 
 
 # %%

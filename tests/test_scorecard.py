@@ -414,8 +414,7 @@ def test_effects_in_points_are_those_of_the_card():
     assert not {name.split()[0] for name in drawn} & {"dropout-iterations", "parameters", "one-percent"}
 
 
-def test_cells_and_links(monkeypatch, tmp_path):
-    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
+def test_cells():
     line = entry(pairs("no-lrn", (1.3, 1.5)), "lrn")["lines"][0]
     cells = scorecard.cells(REGISTER["lrn"], line)
     assert (cells["paper"], cells["2012 log"], cells["ours"], cells["runs"]) == ("1.4", "1.37", "1.4", "2")
@@ -426,10 +425,6 @@ def test_cells_and_links(monkeypatch, tmp_path):
     assert scorecard.cells(REGISTER["lrn"], None).keys() == cells.keys()
     counted = entry([], "parameters")
     assert scorecard.cells(counted["claim"], counted["lines"][0])["ours"] == "60,965,224"
-    assert scorecard.link(line) == scorecard.link(None) == ""
-    (tmp_path / "imagenette").mkdir()
-    (tmp_path / "imagenette" / "03_ablations.html").touch()
-    assert scorecard.link(line) == "imagenette/03_ablations.html" and scorecard.link(line, ".ipynb") == ""
 
 
 def test_later_studies_in_one_line():

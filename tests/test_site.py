@@ -109,6 +109,21 @@ def test_the_index_has_a_line_for_each_report(home):
     assert site.dead_links(home.rglob("*.html")) == []
 
 
+def test_reports_are_found_wherever_they_are(home):
+    executed(home / "06_all.ipynb", papermill={"input_path": "notebooks/06_all.ipynb"})
+    small = {"parameters": {"scale": "imagenette128"}, "input_path": "notebooks/03_c.ipynb"}
+    executed(home / "imagenette" / "03_small.ipynb", papermill=small)
+    executed(home / "zoo" / "03_c.ipynb", papermill={"parameters": {"scale": "sample"}})
+    (home / "zoo" / ".ipynb_checkpoints").mkdir()
+    shutil.copy(home / "zoo" / "03_c.ipynb", home / "zoo" / ".ipynb_checkpoints" / "03_c-checkpoint.ipynb")
+    assert [path.relative_to(home).as_posix() for path in site.reports()] == [
+        "06_all.ipynb", "imagenette/03_small.ipynb", "zoo/03_c.ipynb",
+    ]  # fmt: skip
+    assert site.places() == {
+        ("", "06_all"): "06_all", ("imagenette128", "03_c"): "imagenette/03_small", ("sample", "03_c"): "zoo/03_c",
+    }  # fmt: skip
+
+
 def test_the_failure_is_the_error_of_the_notebook():
     error = v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
     assert site.failure(v4.new_notebook(cells=[v4.new_code_cell("1", outputs=[error])])) == "ValueError: no"
