@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and docs/ anew: tables and figures from code and rows, between markers.
+"""Writes the generated parts of README.md and docs/ anew, from code and rows, between markers; and the reports' index.
 
     python docs/refresh.py
 
@@ -7,28 +7,28 @@
 <!-- end -->
 """
 
-import hashlib
 import json
-import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 from PIL import Image
 
-from alexlib import findings, plots, race, rows
+from alexlib import contrasts, costs, findings, plots, race, rows, scorecard, site
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
-from alexlib.nets import STACKS, ledger, trace, trace_text
+from alexlib.nets import ledger, trace, trace_text
 from alexlib.paths import ROOT
 from alexlib.progress import clock
-from alexlib.stats import verdict, wilson
+from alexlib.stats import wilson
 
 PAGES = ("README.md", "docs/fidelity.md", "docs/performance.md", "docs/scaling.md")
 FIGURES = ROOT / "reports" / "figures"
 IMAGENET = 1_281_167  # training pictures of ILSVRC-2012
 CHANCE = 0.9  # error of a guess among the ten classes of CIFAR-10
+CURVES, RATES, KERNELS, FOREST = "04_readings.png", "02_figure1.png", "05_kernels.png", "03_ablations.png"
 
 
 def markdown_table(head: tuple, lines: list[tuple]) -> str:
@@ -70,9 +70,8 @@ def claims() -> str:
     head = ("id", "section", "claim", "quantity", "paper", "2012 log", "about the log", "later studies")
     lines = []
     for c in CLAIMS:
-        later = "; ".join(f"{s}: " + ", ".join(_show(x) for x in rest if x not in (None, "")) for s, *rest in c.later)
         what = f"{c.quantity} ({c.unit})"
-        lines.append((f"`{c.id}`", c.section, c.statement, what, c.paper, c.log, c.log_note, later))
+        lines.append((f"`{c.id}`", c.section, c.statement, what, c.paper, c.log, c.log_note, c.studies))
     return markdown_table(head, lines)
 
 
@@ -118,19 +117,20 @@ def ablations() -> str:
 
 
 def _effects(study: str) -> str:
-    lines, groups = [], {}
-    for row in (row for scale in SCALES if scale != "sample" for row in rows.read(study, scale)):
-        train = row["config"]["train"]
-        groups.setdefault((row["scale"], row["data"]["train"], train["epochs"], row["spec"]), []).append(row)
-    for (scale, _, epochs, _), found in groups.items():
-        width = found[0]["config"]["net"]["width"]
-        where = f"{scale}, {epochs} epochs" + ("" if width == 1 else f", width {width:g}")
-        for row in findings.effects(found):
+    lines = []
+    for group in findings.settings(_kept(study)):
+        where = costs.setting(group[0])
+        for row in findings.effects(group):
             span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
             paper = (row["paper"], row["log"], "; ".join(f"{value:g}" for _, value in row["later"]))
             lines.append((where, row["name"], *paper, f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
     head = ("scale", "left out: effect", "paper", "2012 log", "later", "here", "95 % interval", "seeds", "verdict")
     return markdown_table(head, lines) if lines else "*No effect is on record yet.*"
+
+
+def _kept(study: str) -> list[dict]:
+    """The rows of a study at all scales but the sample, scale by scale."""
+    return [row for scale in SCALES if scale != "sample" for row in rows.read(study, scale)]
 
 
 def figure1() -> str:
@@ -144,26 +144,50 @@ def figure1() -> str:
         "paper",
         "verdict",
     )
-    known, lines = _raced(), []
-    tried = race.rates_tried(rows.read("02_relu_vs_tanh", "cifar10"), spec_at(FIGURE1, "cifar10"))
-    paper = next(claim.paper for claim in CLAIMS if claim.id == "relu-speed")
-    for stack in STACKS:
-        pair = [known.get((stack, name)) for name in ("tanh", "relu")]
-        if not all(pair):
-            continue
-        found = race.sooner(*pair, FIGURE1.train.target, CHANCE)
+    on_record, lines = rows.read("02_relu_vs_tanh", "cifar10"), []
+    tried = race.rates_tried(on_record, spec_at(FIGURE1, "cifar10"))
+    for stack, pair in scorecard.races(on_record).items():
+        found = scorecard.relu_speed(pair["tanh"], pair["relu"], CHANCE)
         tanh, relu = (
-            f"{rows_[0]['config']['train']['lr']:g} (of {len(tried[stack, name])}), {len(rows_)}, {found[key]:.1f}"
-            for rows_, key, name in zip(pair, ("slow", "fast"), ("tanh", "relu"), strict=True)
+            f"{pair[name][0]['config']['train']['lr']:g} (of {len(tried[stack, name])}),"
+            f" {len(pair[name])}, {found[key]:.1f}"
+            for key, name in (("slow", "tanh"), ("fast", "relu"))
         )
-        single = min(found["n"]) < 2
-        span = "-" if single else f"{found['low']:.1f} to {found['high']:.1f}"
-        said = "one run, no verdict"
-        if not single:
-            said = verdict(*(math.log(found[end]) for end in ("low", "high")), math.log(paper), "cifar10")
+        span = "-" if min(found["n"]) < 2 else f"{found['low']:.1f} to {found['high']:.1f}"
         value = f"{found['bound']} {found['value']:.1f}".strip()
-        lines.append((f"`{stack}`", relu, tanh, value, span, paper, said))
+        lines.append((f"`{stack}`", relu, tanh, value, span, found["paper"], found["verdict"]))
     return markdown_table(head, lines)
+
+
+def verdicts() -> str:
+    """The scorecard: how many claims have which verdict, and those with evidence, a line each."""
+    table, places, lines = scorecard.card(scorecard.record()), site.places(), []
+    for entry in (entry for entry in table if entry["lines"]):
+        cells = scorecard.cells(entry["claim"], entry["lines"][0])
+        there = places.get((entry["lines"][0]["scale"], entry["lines"][0]["study"]))
+        where = f"[{cells['where']}](reports/{there}.ipynb)" if there else cells["where"]
+        kept = [cells[key] for key in ("claim", "quantity", "paper", "2012 log", "ours", "95 % interval", "runs")]
+        lines.append((*kept, where, entry["verdict"]))
+    head = ("claim", "quantity", "paper", "2012 log", "here", "95 % interval", "runs", "where", "verdict")
+    counts = Counter(entry["verdict"].partition(";")[0] for entry in table)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    return f"{len(table)} claims: {told}.\n\n{markdown_table(head, lines)}"
+
+
+def forest() -> str:
+    """The figure of the ablations, once there is an effect to draw."""
+    return _figure(FOREST, "What each part of the net is worth, with intervals, beside the paper and the 2012 logs")
+
+
+def kernels() -> str:
+    """The figure of the first layer's kernels, once there is one."""
+    return _figure(KERNELS, "Kernels of the first layer, one tower in the upper half and one in the lower")
+
+
+def _figure(name: str, about: str) -> str:
+    file = FIGURES / name
+    there = _figures()[name][0] if name in _figures() else file.exists()
+    return f"![{about}]({file.relative_to(ROOT)})" if there else "*Not drawn yet.*"
 
 
 def tanh() -> str:
@@ -245,6 +269,9 @@ PARTS = {
     "augmentation": augmentation,
     "ablations": ablations,
     "figure-1": figure1,
+    "scorecard": verdicts,
+    "forest": forest,
+    "kernels": kernels,
     "cifar-epoch": cifar_epoch,
     "tanh": tanh,
     "imagenet-days": imagenet_days,
@@ -270,7 +297,7 @@ def render(text: str) -> str:
 
 
 def refresh() -> list[Path]:
-    """Write the pages whose generated parts have changed and the figures they show; returns what was written."""
+    """Write the pages whose generated parts have changed, their figures, and the index; returns what was written."""
     written = []
     for page in (ROOT / name for name in PAGES):
         text = page.read_text()
@@ -279,27 +306,32 @@ def refresh() -> list[Path]:
             written.append(page)
     for name, (drawn_from, draw) in _figures().items():
         figure = FIGURES / name
-        if drawn_from and stamp(figure) != digest(drawn_from):
+        if drawn_from and stamp(figure) != scorecard.fingerprint(drawn_from):
             FIGURES.mkdir(parents=True, exist_ok=True)
-            draw().savefig(figure, metadata={"Software": None, "Description": digest(drawn_from)})
+            draw().savefig(figure, metadata={"Software": None, "Description": scorecard.fingerprint(drawn_from)})
             written.append(figure)
+    index = FIGURES.parent / "index.html"
+    if not index.exists() or site.index_text(sample=False) != index.read_text():
+        written.append(site.index(sample=False))
     return written
 
 
 def _figures() -> dict[str, tuple[list[dict], Callable]]:
     """The figures of the pages: name, the rows that each is drawn from, and how."""
-    recorded, known = _recorded(), _raced()
+    recorded, runs = _recorded(), _raced()
     shown = [row for row in recorded if row["scale"] == recorded[0]["scale"]]
-    runs = {name: found for name in ("relu", "tanh") if (found := known.get(("four-layer", name)))}
+    compared = max(findings.settings(rows.read("03_ablations", "imagenette128")), key=len, default=[])
+    effects = [row for row in findings.effects(compared) if row["unit"] == "points"]
     return {
-        "02_figure1.png": ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
-        "04_readings.png": (recorded, lambda: plots.reading_curves(shown)),
+        RATES: ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
+        CURVES: (recorded, lambda: plots.reading_curves(shown)),
+        FOREST: (compared if effects else [], lambda: contrasts.forest(effects, _forest_title(effects))),
     }
 
 
-def digest(recorded: list[dict]) -> str:
-    """What ties a figure to the rows it was drawn from."""
-    return hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()[:16]
+def _forest_title(effects: list[dict]) -> str:
+    clear = sum(row["low"] > 0 or row["high"] < 0 for row in effects)
+    return f"{clear} of {len(effects)} effects differ from zero (imagenette128)"
 
 
 def stamp(figure: Path) -> str | None:
@@ -310,9 +342,10 @@ def stamp(figure: Path) -> str | None:
         return picture.info.get("Description")
 
 
-def _raced() -> dict[tuple[str, str], list[dict]]:
-    """The runs of notebook 02 on CIFAR-10 that count, by stack and activation."""
-    return race.at_best_rates(rows.read("02_relu_vs_tanh", "cifar10"), spec_at(FIGURE1, "cifar10"), CHANCE)
+def _raced() -> dict[str, list[dict]]:
+    """The runs of notebook 02 on CIFAR-10 that count, with the four-layer net, by activation."""
+    pair = scorecard.races(rows.read("02_relu_vs_tanh", "cifar10")).get("four-layer", {})
+    return {name: pair[name] for name in ("relu", "tanh") if name in pair}
 
 
 def _recorded() -> list[dict]:
