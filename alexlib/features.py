@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexlib import study
+from alexlib import rows, study
 from alexlib.augment import centre_crop, to_input
 from alexlib.batches import Feed, generator
 from alexlib.config import spec_from
@@ -74,6 +74,28 @@ def of_run(run: study.Run, images: Images) -> Trained:
     mean = centre_crop(torch.tensor(images.mean), spec.net.input)
     shown = {"precision": spec.train.precision, "towers": spec.net.towers}
     return Trained(model.eval(), spec.net.input, mean, images.classes, f"run {run.folder.name}", **shown)
+
+
+def record(run: study.Run, measured: dict, queries: int, among: int, device: str) -> dict:
+    """Put on record what was measured of a finished run; the same once more leaves no second row.
+
+    Args:
+        measured: {id of a claim: (value, low, high)}.
+        queries, among: how many test pictures looked for neighbours, and among how many training pictures.
+
+    Returns the row: study, scale, run (fields that name the row of the run), queries, among, measured, and with what it
+    was made (`rows.provenance`).
+    """
+    about = {"study": "05_features", "scale": run.row["scale"], "run": named(run.row), "queries": queries}
+    about |= {"among": among, "measured": {id: [float(x) for x in bounds] for id, bounds in measured.items()}}
+    if not (known := rows.read(**about)):
+        rows.append(about | rows.provenance(device))
+    return (known or rows.read(**about))[-1]
+
+
+def named(row: dict) -> dict:
+    """What tells the row of a run from all others."""
+    return {key: row[key] for key in ("study", "variant", "seed", "started")}
 
 
 def drawn(n: int, count: int, seed: int = 0) -> np.ndarray:

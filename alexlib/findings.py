@@ -13,7 +13,7 @@ from alexlib.config import spec_from
 from alexlib.data import Images
 from alexlib.study import Run, probabilities
 from alexlib.train import ranks
-from alexlib.verdicts import NOT_TESTED, REGISTER, judged
+from alexlib.verdicts import REGISTER, beside, judged
 
 CLASSES = 100  # with fewer, five guesses out of all classes say little: claims about the top-5 error are not tested
 
@@ -31,9 +31,14 @@ def effect(found: list[dict], variant: str, value: Callable[[dict], float], base
     return {"variant": variant, "value": mean, "low": low, "high": high, "n": len(seeds)}
 
 
+def trained(found: list[dict]) -> list[dict]:
+    """The rows of runs that trained a net; those of notebook 05 hold measurements of such runs (`features.record`)."""
+    return [row for row in found if "history" in row]
+
+
 def ended(found: list[dict]) -> list[dict]:
     """The rows of runs that trained to their end: a run that diverged has no errors, and its row says so."""
-    return [row for row in found if row["metrics"]]
+    return [row for row in trained(found) if row["metrics"]]
 
 
 def test_error(row: dict, error: str = "top1") -> float:
@@ -199,6 +204,12 @@ def colour_row(run: str, colour: dict) -> dict:
     return {"run": run, **{f"tower {i}": mean for i, mean in enumerate(colour["means"], 1)}, "p": colour["p"]}
 
 
+def colours_apart(chances: list[float]) -> tuple[float, float, float]:
+    """Of runs with these p of `towers.colour`, the share whose towers differ (p < 0.05): %, with its 95 % interval."""
+    share = sum(p < 0.05 for p in chances) / len(chances)
+    return tuple(100 * bound for bound in (share, *stats.wilson(share, len(chances))))
+
+
 def view_errors(run: Run) -> list[dict]:
     """Rows of measure (top-1, top-5), views, value, low, high: test errors in %, 95 % interval over test pictures."""
     found = []
@@ -226,53 +237,21 @@ def view_gains(run: Run) -> list[dict]:
 
 
 def compare(run: Run) -> list[dict]:
-    """The claims of the register that one run speaks of: paper, 2012 log, later studies, this run, verdict."""
+    """The claims of the register that one run speaks of beside what it says: rows as of `verdicts.beside`."""
     gains = zip(("ten-views", "ten-views-top5"), view_gains(run), strict=True)
     ours = {id: judged({**gain, "unit": "points"}, id, run.row["scale"]) for id, gain in gains}
     if not five_guesses(run.row):
         del ours["ten-views-top5"]
     ours |= {row["claim"]: row for row in imagenet_errors(run.row)}
-    table = []
-    for claim in (c for c in CLAIMS if c.id.removesuffix("-top5") in ("ten-views", "error-2012")):
-        found = ours.get(claim.id, {})
-        bounds = (found.get(key) for key in ("value", "low", "high"))
-        table.append(_line(claim, *bounds, found.get("verdict", NOT_TESTED)))
-    return table
+    return beside((c for c in CLAIMS if c.id.removesuffix("-top5") in ("ten-views", "error-2012")), ours)
+
+
+def of_features(measured: dict[str, tuple[float, float, float]], scale: str) -> dict[str, dict]:
+    """What was measured of the claims of section 6.1, {id: (value, low, high)}, with verdicts: {id: row}."""
+    bounds = {id: dict(zip(("value", "low", "high"), found, strict=True)) for id, found in measured.items()}
+    return {id: judged(row | {"unit": REGISTER[id].unit}, id, scale) for id, row in bounds.items()}
 
 
 def compare_features(measured: dict[str, tuple[float, float, float]], scale: str) -> list[dict]:
-    """The claims of section 6.1 beside what was measured: {id of a claim: (value, low, high)}; rows as of `compare`.
-
-    Two are no effects and have rules of their own. Towers that differ in colour: one run in which they do not refutes
-    it; in its favour the interval of the share of runs must lie above one half. Neighbours that are not close by
-    pixels: more than 1 % of the pictures must be closer, by all of the interval of the median.
-    """
-    table = []
-    for claim in CLAIMS:
-        if claim.notebook != "05_features":
-            continue
-        value, low, high = measured.get(claim.id, (None, None, None))
-        if value is None:
-            said = "not tested at this scale"
-        elif scale != "sample" and claim.id == "colour-towers":
-            said = "not reproduced" if value < claim.paper else "reproduced" if low > 50 else "inconclusive"
-        elif scale != "sample" and claim.id == "neighbours-pixels":
-            said = "reproduced" if low > 1 else "not reproduced" if high < 1 else "inconclusive"
-        else:
-            said = stats.verdict(low, high, claim.paper, scale)
-        table.append(_line(claim, value, low, high, said))
-    return table
-
-
-def _line(claim, value, low, high, said: str) -> dict:
-    """A row of a closing table: the claim, the paper's number, the authors' log, later studies, this run, verdict."""
-    return {
-        "claim": claim.quantity,
-        "unit": claim.unit,
-        "paper": claim.paper,
-        "2012 log": claim.log,
-        "later studies": ", ".join(f"{study} {found}" for study, found, _ in claim.later if found is not None),
-        "this run": value,
-        "95 % interval": "" if low is None else f"{low:.2f} to {high:.2f}",
-        "verdict": said,
-    }
+    """The claims of section 6.1 beside what was measured of them, as for `of_features`; rows as of `compare`."""
+    return beside((c for c in CLAIMS if c.notebook == "05_features"), of_features(measured, scale))

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable
 
-from alexlib import findings, race, rows, stats
+from alexlib import features, findings, race, rows, stats
 from alexlib.ablations import VARIANTS
 from alexlib.claims import CLAIMS, Claim
 from alexlib.config import FIGURE1, PAPER, SPECS, spec_at, spec_from
@@ -30,7 +30,7 @@ def record(sample: bool = False) -> list[dict]:
 
 def fingerprint(found: list[dict]) -> str:
     """What ties a page to the rows that it was drawn from."""
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(_key(found).encode()).hexdigest()[:16]
 
 
 def card(found: list[dict]) -> list[dict]:
@@ -50,7 +50,9 @@ def card(found: list[dict]) -> list[dict]:
 
 def evidence(found: list[dict]) -> list[dict]:
     """All lines of evidence, those first that are shown first."""
-    lines = [*_counts(), *_effects(found), *_views(found), *_speed(found), *_errors(found), *_colours(found)]
+    runs = findings.trained(found)
+    lines = [*_counts(), *_effects(runs), *_views(runs), *_speed(runs), *_errors(runs), *_colours(runs)]
+    lines += _features(runs, [row for row in found if "measured" in row])
     return sorted(lines, key=lambda line: line["rank"])
 
 
@@ -147,11 +149,24 @@ def _colours(found: list[dict]) -> Iterable[dict]:
     told = [row for row in found if "colour" in row]
     for study, scale, data in dict.fromkeys((row["study"], row["scale"], row["data"]["train"]) for row in told):
         part = [r for r in told if (r["study"], r["scale"], r["data"]["train"]) == (study, scale, data)]
-        apart = sum(row["colour"]["p"] < 0.05 for row in part) / len(part)
-        value, low, high = (100 * share for share in (apart, *stats.wilson(apart, len(part))))
-        verdict = stats.in_every_run(value, low) if scale != "sample" else stats.verdict(low, high, None, scale)
-        row = {"claim": "colour-towers", "name": "runs whose towers differ", "unit": "%", "verdict": verdict}
-        yield from _lines(row | {"value": value, "low": low, "high": high, "n": len(part)}, part)
+        value, low, high = findings.colours_apart([row["colour"]["p"] for row in part])
+        row = {"name": "runs whose towers differ", "unit": "%", "value": value, "low": low, "high": high}
+        yield from _lines(judged(row | {"n": len(part)}, "colour-towers", scale), part)
+
+
+def _features(found: list[dict], looks: list[dict]) -> Iterable[dict]:
+    """What notebook 05 measured of runs on record; with as many pictures again, the last time counts."""
+    runs = {_key(features.named(row)): row for row in found}
+    last = {_key([look["run"], look["queries"], look["among"]]): look for look in looks}
+    for look in (look for look in last.values() if _key(look["run"]) in runs):
+        run = runs[_key(look["run"])] | {"study": look["study"]}
+        name = f"{run['variant']}, seed {run['seed']}: {look['queries']:,} pictures among {look['among']:,}"
+        for row in findings.of_features(look["measured"], look["scale"]).values():
+            yield from _lines(row | {"name": name, "n": 1}, [run])
+
+
+def _key(value) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _alike(found: Iterable[dict]) -> list[list[dict]]:
@@ -188,10 +203,10 @@ def _rank(row: dict, first: dict) -> tuple:
 
 
 def in_points(table: list[dict]) -> list[dict]:
-    """The effects in percentage points of a scorecard, as `contrasts.forest` draws them."""
+    """The effects on errors of a scorecard, in percentage points, as `contrasts.forest` draws them."""
     found = []
     for claim, line in ((entry["claim"], entry["lines"][0]) for entry in table if entry["lines"]):
-        if claim.unit == "pp":
+        if claim.unit == "pp" and claim.notebook != "05_features":
             later = [(study, value) for study, value, _ in claim.later if value is not None]
             ends = {key: line[key] for key in ("value", "low", "high")}
             name = f"{claim.id} ({line['scale']})"

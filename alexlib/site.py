@@ -137,7 +137,7 @@ def index_text(sample: bool = True) -> str:
 
 
 def reports() -> list[Path]:
-    """The executed notebooks that have a page: those of no scale first, then folder by folder, scales in their order."""
+    """The executed notebooks that have a page: those of no scale first, then by folder, scales in their order."""
     folders = [reports_root() / name for name in ("", *SCALES)]
     found = [path for path in reports_root().rglob("[0-9]*.ipynb") if path.with_suffix(".html").exists()]
     place = {folder: number for number, folder in enumerate(folders)}

@@ -1,16 +1,18 @@
 """Verdicts: a finding beside what the register says of its claim, judged by the rules of `stats`."""
 
 import math
+from collections.abc import Iterable
 
 from alexlib import stats
-from alexlib.claims import CLAIMS
+from alexlib.claims import CLAIMS, Claim
 
 REGISTER = {claim.id: claim for claim in CLAIMS}
 NOT_TESTED = "not tested at this scale"
+CLOSE = 1.0  # the claim neighbours-pixels: close pixel by pixel are the nearest so many per cent of the pictures
 
 
 def judged(row: dict, claim: str | None, scale: str) -> dict:
-    """A row with what the register says of its claim, and the verdict."""
+    """A row of value, low, high and unit with what the register says of its claim, and the verdict."""
     if claim is None:
         about = dict.fromkeys(("claim", "statement", "paper", "log")) | {"later": ()}
         return row | about | {"verdict": "no claim of the paper"}
@@ -22,8 +24,35 @@ def judged(row: dict, claim: str | None, scale: str) -> dict:
 
 def _verdict(row: dict, scale: str) -> str:
     bounds = [row["low"], row["high"], row["paper"]]
-    if row["unit"] == "%" and scale != "sample":
+    if scale != "sample" and row["claim"] == "colour-towers":
+        return stats.in_every_run(row["value"], row["low"])
+    if row["claim"] == "neighbours-pixels":
+        bounds = [row["low"] - CLOSE, row["high"] - CLOSE, None]
+    elif scale != "sample" and row["unit"] == "%":
         return stats.at_most(row["low"], row["paper"])
-    if row["unit"] == "x":  # a ratio of 1 is no effect
+    elif row["unit"] == "x":  # a ratio of 1 is no effect
         bounds = [None if bound is None else math.log(max(bound, 1e-300)) for bound in bounds]
     return stats.verdict(*bounds, scale)
+
+
+def beside(claims: Iterable[Claim], found: dict[str, dict]) -> list[dict]:
+    """The closing table of a notebook: claims beside what was found of them, {id: row as of `judged`}.
+
+    Rows: claim (its quantity), unit, paper, 2012 log, later studies, here, 95 % interval, verdict.
+    """
+    table = []
+    for claim in claims:
+        row = found.get(claim.id, {})
+        table.append(
+            {
+                "claim": claim.quantity,
+                "unit": claim.unit,
+                "paper": claim.paper,
+                "2012 log": claim.log,
+                "later studies": ", ".join(f"{study} {value}" for study, value, _ in claim.later if value is not None),
+                "here": row.get("value"),
+                "95 % interval": f"{row['low']:.2f} to {row['high']:.2f}" if row else "",
+                "verdict": row.get("verdict", NOT_TESTED),
+            }
+        )
+    return table

@@ -7,6 +7,7 @@
 <!-- end -->
 """
 
+import base64
 import json
 import re
 from collections import Counter
@@ -20,7 +21,7 @@ from alexlib import contrasts, costs, findings, plots, race, rows, scorecard, si
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
 from alexlib.nets import ledger, trace, trace_text
-from alexlib.paths import ROOT
+from alexlib.paths import ROOT, reports_root
 from alexlib.progress import clock
 from alexlib.stats import wilson
 
@@ -176,18 +177,29 @@ def verdicts() -> str:
 
 def forest() -> str:
     """The figure of the ablations, once there is an effect to draw."""
-    return _figure(FOREST, "What each part of the net is worth, with intervals, beside the paper and the 2012 logs")
+    about = "What each part of the net is worth, with intervals, beside the paper and the 2012 logs"
+    return _figure(FOREST, about, _figures()[FOREST][0])
 
 
 def kernels() -> str:
-    """The figure of the first layer's kernels, once there is one."""
-    return _figure(KERNELS, "Kernels of the first layer, one tower in the upper half and one in the lower")
+    """The figure of the first layer's kernels, once there is a report that holds it."""
+    about = "Kernels of the first layer, one tower in the upper half and one in the lower"
+    return _figure(KERNELS, about, reported_kernels())
 
 
-def _figure(name: str, about: str) -> str:
-    file = FIGURES / name
-    there = _figures()[name][0] if name in _figures() else file.exists()
-    return f"![{about}]({file.relative_to(ROOT)})" if there else "*Not drawn yet.*"
+def _figure(name: str, about: str, there) -> str:
+    return f"![{about}]({(FIGURES / name).relative_to(ROOT)})" if there else "*Not drawn yet.*"
+
+
+def reported_kernels() -> bytes | None:
+    """The figure of the first layer's kernels in the report of notebook 05 at the scale nearest to the paper."""
+    places = site.places()
+    found = [places[scale, "05_features"] for scale in scorecard.NEAREST[:-1] if (scale, "05_features") in places]
+    if not found:
+        return None
+    cells = json.loads((reports_root() / f"{found[0]}.ipynb").read_text())["cells"]
+    cell = next(cell for cell in cells if "plots.kernels(" in "".join(cell["source"]))
+    return base64.b64decode(next(out["data"]["image/png"] for out in cell["outputs"] if "data" in out))
 
 
 def tanh() -> str:
@@ -310,6 +322,10 @@ def refresh() -> list[Path]:
             FIGURES.mkdir(parents=True, exist_ok=True)
             draw().savefig(figure, metadata={"Software": None, "Description": scorecard.fingerprint(drawn_from)})
             written.append(figure)
+    if (drawn := reported_kernels()) and (not (file := FIGURES / KERNELS).exists() or file.read_bytes() != drawn):
+        FIGURES.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(drawn)
+        written.append(file)
     index = FIGURES.parent / "index.html"
     if not index.exists() or site.index_text(sample=False) != index.read_text():
         written.append(site.index(sample=False))

@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from alexlib import contrasts, costs, scorecard, site, stats
+from alexlib import contrasts, costs, findings, scorecard, site, stats
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.verdicts import NOT_TESTED
 
@@ -71,10 +71,10 @@ pd.DataFrame(said, columns=["from", "to", "1.4 points", "no number"]).style.hide
 
 # %%
 found = scorecard.record(sample)
-table = scorecard.card(found)
+runs, table = findings.trained(found), scorecard.card(found)
 tested = [entry for entry in table if entry["lines"]]
 Markdown(
-    f"**{len(found)} runs** on record, rows `{scorecard.fingerprint(found)}`. They, and the net itself, speak"
+    f"**{len(runs)} runs** on record, rows `{scorecard.fingerprint(found)}`. They, and the net itself, speak"
     f" of **{len(tested)} of {len(table)} claims**."
     + ("" if found else " There are no rows yet: run the other notebooks, or fetch `reports/results`.")
 )
@@ -90,7 +90,8 @@ pd.DataFrame(counts.most_common(), columns=["verdict", "claims"]).style.hide()
 # One line a claim. Units: pp, percentage points (above zero: the paper is right about the sign); x, a
 # ratio; *runs* are pairs of seeds where two nets are compared. A claim with rows at several scales is
 # judged by those that have an interval, then at the scale nearest to the paper's; the other rows are
-# in the next table.
+# in the next table. Intervals are over runs; those of a single run are over the pictures or the kernels
+# that were looked at.
 
 
 # %%
@@ -132,7 +133,7 @@ shown(
 # %% [markdown]
 # ### Effects in points
 #
-# Those of the register in percentage points, each at the scale of its line.
+# Those of the register that are differences of errors, each at the scale of its line.
 
 # %%
 points = scorecard.in_points(table)
@@ -160,7 +161,7 @@ shown(
 # included. A run that was stopped and never taken up again leaves no row, and is not here.
 
 # %%
-shown(costs.ledger(found)).format({"hours": "{:.1f}", "pictures": "{:,}"}) if found else Markdown("None.")
+shown(costs.ledger(runs)).format({"hours": "{:.1f}", "pictures": "{:,}"}) if runs else Markdown("None.")
 
 # %% [markdown]
 # ## How the runs differ from the paper's
@@ -169,7 +170,7 @@ shown(costs.ledger(found)).format({"hours": "{:.1f}", "pictures": "{:,}"}) if fo
 # notebook varies on purpose is not a deviation, and is not listed.
 
 # %%
-shown(costs.deviations(found))
+shown(costs.deviations(runs))
 
 # %% [markdown]
 # Beyond these, the two readings themselves: where the text leaves a question open, both answers are settings
@@ -208,7 +209,7 @@ assert [entry["claim"] for entry in table] == list(CLAIMS)
 assert all((entry["verdict"] == NOT_TESTED) == (not entry["lines"]) for entry in table)
 assert all(bool(entry["reason"]) != bool(entry["lines"]) for entry in table)
 assert all(line["low"] <= line["value"] <= line["high"] for entry in table for line in entry["lines"])
-assert sum(row["runs"] for row in costs.ledger(found) if row["notebook"] == "all") == len(found)
+assert sum(row["runs"] for row in costs.ledger(runs) if row["notebook"] == "all") == len(runs)
 
 # %% [markdown]
 # ## Limits

@@ -1,8 +1,10 @@
 """README and docs say what code and rows say."""
 
+import base64
 import importlib.util
 import re
 
+import nbformat.v4 as v4
 import pytest
 from test_scorecard import pairs
 
@@ -46,12 +48,23 @@ def test_the_forest_is_drawn_from_the_largest_group_of_runs(monkeypatch, tmp_pat
     assert axis.get_title(loc="left") == "1 of 3 effects differ from zero (imagenette128)"
 
 
-def test_a_figure_that_is_drawn_elsewhere_is_shown_once_it_is_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(docs, "FIGURES", tmp_path)
-    monkeypatch.setattr(docs, "ROOT", tmp_path)
+def test_the_kernels_are_those_of_the_report(monkeypatch, tmp_path):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
     assert docs.kernels() == "*Not drawn yet.*"
-    (tmp_path / docs.KERNELS).touch()
-    assert docs.kernels().endswith(f"]({docs.KERNELS})")
+    for scale, picture in (("imagenette", b"near"), ("cifar10", b"far"), ("sample", b"generated")):
+        shown = v4.new_output("display_data", {"image/png": base64.b64encode(picture).decode()})
+        cells = [v4.new_code_cell("1"), v4.new_code_cell("plots.kernels(weights)", outputs=[shown])]
+        ran = {"parameters": {"scale": scale}, "input_path": "notebooks/05_features.ipynb"}
+        (tmp_path / scale).mkdir()
+        book = v4.new_notebook(cells=cells, metadata={"papermill": ran})
+        (tmp_path / scale / "05_features.ipynb").write_text(v4.writes(book))
+        (tmp_path / scale / "05_features.html").touch()
+    assert docs.reported_kernels() == b"near" and docs.kernels().endswith("](reports/figures/05_kernels.png)")
+
+
+def test_the_committed_kernels_are_those_of_the_report():
+    file = docs.FIGURES / docs.KERNELS
+    assert (file.read_bytes() if file.exists() else None) == docs.reported_kernels(), "run: make docs"
 
 
 def test_the_scorecard_counts_all_claims_and_shows_those_with_evidence():

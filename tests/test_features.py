@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 
-from alexlib import features, findings, retrieval, study
+from alexlib import features, findings, retrieval, rows, study
 from alexlib.claims import CLAIMS
 from alexlib.config import PAPER, SOURCE2012
 from alexlib.data import Images
@@ -62,6 +62,19 @@ def test_a_run_sees_pictures_as_in_testing():
 def test_a_run_on_two_devices_is_put_together():
     whole, halves = (features.of_run(finished(devices=d), images()) for d in (None, ("cpu", "cpu")))
     assert halves.model.devices is None and torch.equal(whole.model.fc8.weight, halves.model.fc8.weight)
+
+
+def test_what_was_measured_of_a_run_goes_on_record_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
+    run = finished()
+    run.row |= {"study": "04_train", "variant": "paper", "seed": 1, "started": "today", "scale": "imagenette"}
+    first = features.record(run, {"neighbours": np.array([3.0, 1.0, 5.0])}, 50, 900, "cpu")
+    assert features.record(run, {"neighbours": (3.0, 1.0, 5.0)}, 50, 900, "cpu") == first
+    assert rows.read("05_features", "imagenette") == [first] and first["measured"] == {"neighbours": [3.0, 1.0, 5.0]}
+    assert first["run"] == {"study": "04_train", "variant": "paper", "seed": 1, "started": "today"}
+    assert first["commit"] and first["versions"] and findings.trained([first]) == []
+    features.record(run, {"neighbours": (3.0, 1.0, 5.0)}, 60, 900, "cpu")
+    assert [row["queries"] for row in rows.read("05_features", "imagenette")] == [50, 60]
 
 
 def test_activations_are_the_layers_own_outputs_and_maps_count_with_their_strongest():
@@ -270,7 +283,7 @@ def test_verdicts_follow_the_rules(claim, bounds, verdict):
     quantity = next(c.quantity for c in CLAIMS if c.id == claim)
     table = findings.compare_features({claim: bounds}, "imagenette")
     rows = {row["claim"]: row for row in table}
-    assert rows[quantity]["verdict"] == verdict and rows[quantity]["this run"] == bounds[0]
+    assert rows[quantity]["verdict"] == verdict and rows[quantity]["here"] == bounds[0]
     assert len(table) == 5 and [row["verdict"] for row in table].count("not tested at this scale") == 4
     sample = findings.compare_features({claim: bounds}, "sample")
     assert {row["claim"]: row["verdict"] for row in sample}[quantity] == "sample run, no scientific claim"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from alexlib import augment, costs, rows, scorecard
+from alexlib import augment, costs, findings, rows, scorecard
 from alexlib.ablations import VARIANTS
 from alexlib.batches import generator
 from alexlib.claims import CLAIMS
@@ -21,6 +21,7 @@ COMMITTED = [
     for file in sorted((ROOT / "reports" / "results").glob("*.jsonl"))
     for line in file.read_text().splitlines()
 ]
+RUNS = [row for row in COMMITTED if "history" in row]
 
 # ---- the committed rows, by numpy and scipy alone -------------------------------------------------------------
 
@@ -90,7 +91,7 @@ def place(row):
 def effects_by_hand():
     """(claim, scale, n, verdict, value, low, high) of every effect that the committed rows speak of."""
     found, runs = [], defaultdict(dict)
-    for row in COMMITTED:
+    for row in RUNS:
         if row["metrics"]:
             runs[place(row), row["variant"]][row["seed"]] = row
     for where, variant in [key for key in runs if key[1] == "baseline"]:
@@ -110,7 +111,7 @@ def effects_by_hand():
 
 def views_by_hand():
     groups, found = defaultdict(list), []
-    for row in COMMITTED:
+    for row in RUNS:
         if row["variant"] in ("baseline", "paper", "source2012") and "ten" in row["metrics"]:
             gain = 100 * (row["metrics"]["centre"]["top1"] - row["metrics"]["ten"]["top1"])
             groups[place(row), row["variant"]].append(gain)
@@ -122,7 +123,7 @@ def views_by_hand():
 
 def colours_by_hand():
     groups, found = defaultdict(list), []
-    for row in COMMITTED:
+    for row in RUNS:
         if "colour" in row:
             groups[row["study"], row["scale"], row["data"]["train"]].append(row["colour"]["p"] < 0.05)
     for (_, scale, _), apart in groups.items():
@@ -135,6 +136,16 @@ def colours_by_hand():
     return found
 
 
+def features_by_hand():
+    known = {(row["study"], row["variant"], row["seed"], row["started"]) for row in RUNS}
+    looks = [row for row in COMMITTED if "measured" in row and tuple(row["run"].values()) in known]
+    last = {(*row["run"].values(), row["queries"], row["among"]): row for row in looks}
+    for row in last.values():
+        for id, (value, low, high) in row["measured"].items():
+            least = 1 if id == "neighbours-pixels" else 0  # "not close": beyond the nearest 1 % of the pictures
+            yield id, row["scale"], 1, judged(low - least, high - least, None), value, low, high
+
+
 def of(lines):
     ends = ("value", "low", "high")
     told = ((x["claim"], x["scale"], x["n"], x["verdict"].split(";")[0], *(x[end] for end in ends)) for x in lines)
@@ -143,7 +154,7 @@ def of(lines):
 
 def test_every_effect_and_its_verdict_follow_from_the_committed_rows():
     lines = [line for line in scorecard.evidence(COMMITTED) if line["study"] and line["claim"] != "relu-speed"]
-    expected = sorted(effects_by_hand() + views_by_hand() + colours_by_hand())
+    expected = sorted([*effects_by_hand(), *views_by_hand(), *colours_by_hand(), *features_by_hand()])
     assert len(expected) == len(lines) > 5
     for ours, theirs in zip(of(lines), expected, strict=True):
         assert ours[:4] == theirs[:4]
@@ -153,7 +164,7 @@ def test_every_effect_and_its_verdict_follow_from_the_committed_rows():
 def test_figure_1_follows_from_the_committed_rows():
     """Each activation at the rate that was soonest with seed 0; the other seeds count."""
     epochs = defaultdict(lambda: defaultdict(dict))
-    for row in COMMITTED:
+    for row in RUNS:
         if row["study"] == "02_relu_vs_tanh" and row["scale"] == "cifar10":
             net, train = row["config"]["net"], row["config"]["train"]
             if net["stack"] == "four-layer" and row["history"][-1]["train_top1"] <= 0.25:
@@ -227,7 +238,7 @@ def row(
     name = SCALES[scale].source
     return {
         "study": study, "variant": variant, "seed": seed, "scale": scale, "spec": spec.name, "metrics": errors,
-        "config": json.loads(json.dumps(spec.as_dict())), "history": history, "seconds": 1800.0, "device": "a CPU",
+        "config": json.loads(json.dumps(spec.as_dict())), "history": history, "seconds": 1800.0, "device": "a CPU", "started": "2026-01-02T03:04:05+00:00",
         "data": {"train": data, "name": name, "origin": f"pictures of {name}"},
     }  # fmt: skip
 
@@ -352,6 +363,40 @@ def test_colour_in_one_tower_alone_is_asked_of_every_run(chances, verdict):
     assert (line["low"], line["high"]) == pytest.approx((100 * low, 100 * high), abs=0.01)
     generated = [one | {"scale": "sample"} for one in found]
     assert entry(generated, "colour-towers")["verdict"] == "sample run, no scientific claim"
+
+
+def look(run, measured, queries=500):
+    """A row of notebook 05 about a run."""
+    about = {"study": "05_features", "scale": run["scale"], "queries": queries, "among": 1856}
+    return about | {"run": {key: run[key] for key in ("study", "variant", "seed", "started")}, "measured": measured}
+
+
+def test_what_notebook_05_measured_counts_beside_its_run(monkeypatch, tmp_path):
+    run, bounds = row("source2012", 3, study="04_train"), {"neighbours": [30.0, 27.0, 33.0]}
+    before, other = look(run, {"neighbours": [-9.0, -9.5, -8.5]}), look(row(seed=8), {"neighbours": [-9.0, -9.5, -8.5]})
+    (line,) = entry([run, before, look(run, bounds), other], "neighbours")["lines"]
+    assert [line["value"], line["low"], line["high"]] == bounds["neighbours"] and line["verdict"] == "reproduced"
+    assert (line["study"], line["n"], line["runs"], line["hours"]) == ("05_features", 1, 1, 0.5)
+    assert line["setting"] == costs.setting(run) and line["name"] == "source2012, seed 3: 500 pictures among 1,856"
+    fewer = look(run, {"neighbours": [1.0, -1.0, 3.0]}, queries=9)
+    assert [x["verdict"] for x in entry([run, look(run, bounds), fewer], "neighbours")["lines"]] == [
+        "inconclusive", "reproduced",
+    ]  # fmt: skip
+    assert costs.ledger(findings.trained([run, fewer]))[-1]["runs"] == 1
+    assert scorecard.in_points(scorecard.card([run, fewer])) == scorecard.in_points(scorecard.card([run]))
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
+    for one in (run, fewer):
+        rows.append(one)
+    assert scorecard.record() == [run, fewer]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [((10, 8, 12), "reproduced"), ((2, 0.5, 3), "inconclusive"), ((0.2, 0.1, 0.5), "not reproduced")],
+)
+def test_pictures_that_are_not_close_by_pixels_are_beyond_the_nearest_1_per_cent(bounds, verdict):
+    run = row("source2012", study="04_train")
+    assert entry([run, look(run, {"neighbours-pixels": bounds})], "neighbours-pixels")["verdict"] == verdict
 
 
 def race_row(activation, seed, curve, lr=0.01, stack="four-layer"):
