@@ -238,7 +238,8 @@ def row(
     name = SCALES[scale].source
     return {
         "study": study, "variant": variant, "seed": seed, "scale": scale, "spec": spec.name, "metrics": errors,
-        "config": json.loads(json.dumps(spec.as_dict())), "history": history, "seconds": 1800.0, "device": "a CPU", "started": "2026-01-02T03:04:05+00:00",
+        "config": json.loads(json.dumps(spec.as_dict())), "history": history, "seconds": 1800.0, "device": "a CPU",
+        "started": "2026-01-02T03:04:05+00:00",
         "data": {"train": data, "name": name, "origin": f"pictures of {name}"},
     }  # fmt: skip
 
