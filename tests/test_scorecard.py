@@ -391,15 +391,6 @@ def test_what_notebook_05_measured_counts_beside_its_run(monkeypatch, tmp_path):
     assert scorecard.record() == [run, fewer]
 
 
-@pytest.mark.parametrize(
-    ("bounds", "verdict"),
-    [((10, 8, 12), "reproduced"), ((2, 0.5, 3), "inconclusive"), ((0.2, 0.1, 0.5), "not reproduced")],
-)
-def test_pictures_that_are_not_close_by_pixels_are_beyond_the_nearest_1_per_cent(bounds, verdict):
-    run = row("source2012", study="04_train")
-    assert entry([run, look(run, {"neighbours-pixels": bounds})], "neighbours-pixels")["verdict"] == verdict
-
-
 def race_row(activation, seed, curve, lr=0.01, stack="four-layer"):
     spec = spec_at(FIGURE1, "cifar10", stack=stack, activation=activation, lr=lr, input=24 if stack == "local" else 32)
     history = [
