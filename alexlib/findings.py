@@ -32,7 +32,7 @@ def effect(found: list[dict], variant: str, value: Callable[[dict], float], base
 
 
 def trained(found: list[dict]) -> list[dict]:
-    """The rows of runs that trained a net; those of notebook 05 hold measurements of such runs (`features.record`)."""
+    """The rows of runs that trained a net; those of notebook 05 hold what it measured of such runs."""
     return [row for row in found if "history" in row]
 
 
@@ -77,7 +77,7 @@ def epochs_ratio(found: list[dict], variant: str, baseline: str = "baseline") ->
 MEASURES = {TEST: test_error, TEST5: partial(test_error, error="top5"), GAP: overfitting, TRAINING: training_error}
 
 
-def settings(found: list[dict]) -> list[list[dict]]:
+def comparable(found: list[dict]) -> list[list[dict]]:
     """Groups of rows that can be compared: of one notebook, scale and set of pictures, a baseline and its variants.
 
     A row of a variant is in the group if it was trained as the baseline is but for the variant's change.

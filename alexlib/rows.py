@@ -1,4 +1,4 @@
-"""Rows: one line of JSON for each finished run, from which all figures and tables are drawn."""
+"""Rows: a line of JSON for each finished run, or for what was measured of one; figures and tables come from them."""
 
 import contextlib
 import json

@@ -2,7 +2,7 @@
 
 Rows alone are read: no pictures, no training. A line of evidence is a dict: claim, name (what was compared), value,
 low, high (95 %), n (runs, or pairs of runs with and without), bound (what `value` is where it is none: "at least"),
-verdict; study, scale, setting, device, hours, runs (of them and their pictures); rank (the least is shown first).
+verdict; study, scale, setting, device, hours, runs (those it rests on); rank (the least is shown first).
 """
 
 import hashlib
@@ -91,7 +91,7 @@ def _count(id: str, value: float, verdict: str) -> dict:
 
 
 def _effects(found: list[dict]) -> Iterable[dict]:
-    for group in findings.settings(found):
+    for group in findings.comparable(found):
         for effect in findings.effects(group):
             yield from _lines(effect, [r for r in group if r["variant"] in ("baseline", effect["variant"])])
 
@@ -166,6 +166,7 @@ def _features(found: list[dict], looks: list[dict]) -> Iterable[dict]:
 
 
 def _key(value) -> str:
+    """Text in which values are equal if they are."""
     return json.dumps(value, sort_keys=True)
 
 

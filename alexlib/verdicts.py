@@ -8,7 +8,7 @@ from alexlib.claims import CLAIMS, Claim
 
 REGISTER = {claim.id: claim for claim in CLAIMS}
 NOT_TESTED = "not tested at this scale"
-CLOSE = 1.0  # the claim neighbours-pixels: close pixel by pixel are the nearest so many per cent of the pictures
+CLOSE = 1.0  # of the claim neighbours-pixels: a picture is close by pixels if it is among the nearest 1 % of a set
 
 
 def judged(row: dict, claim: str | None, scale: str) -> dict:

@@ -119,7 +119,7 @@ def ablations() -> str:
 
 def _effects(study: str) -> str:
     lines = []
-    for group in findings.settings(_kept(study)):
+    for group in findings.comparable(_kept(study)):
         where = costs.setting(group[0])
         for row in findings.effects(group):
             span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
@@ -336,7 +336,7 @@ def _figures() -> dict[str, tuple[list[dict], Callable]]:
     """The figures of the pages: name, the rows that each is drawn from, and how."""
     recorded, runs = _recorded(), _raced()
     shown = [row for row in recorded if row["scale"] == recorded[0]["scale"]]
-    compared = max(findings.settings(rows.read("03_ablations", "imagenette128")), key=len, default=[])
+    compared = max(findings.comparable(rows.read("03_ablations", "imagenette128")), key=len, default=[])
     effects = [row for row in findings.effects(compared) if row["unit"] == "points"]
     return {
         RATES: ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
