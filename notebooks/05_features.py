@@ -422,7 +422,8 @@ measured["conv1-kernels"] = [100 * x - 1 for x in (selective, *stats.wilson(sele
 measured["neighbours-pixels"] = stats.median(100 * by_pixels.ranks)
 
 # %% [markdown]
-# What was measured of a finished run of this study goes on record, where notebook 06 finds it.
+# What was measured goes on record, where notebook 06 finds it; not so for a run given by its `folder`, which
+# may be unfinished, or for weights that others trained.
 
 # %%
 if not (folder or weights):
