@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from alexlib import native
+
 # Elements of one slice of a batch on a CPU: float32 temporaries of this size stay in the cache.
 SLICE = 1 << 19
 
@@ -77,9 +79,11 @@ class LocalResponseNorm(nn.Module):
 
     b_i = a_i / (k + alpha * sum_{j=i-n/2}^{i+n/2} a_j^2)^beta, the sum cut off at a tower's first and last map.
     alpha multiplies the SUM, as in the paper; `torch.nn.LocalResponseNorm` and the 2012 parser divide it by n first.
-    The sum over maps is a product with a banded matrix of ones, summed in float32 even where x is bfloat16.
+    One pass over memory where `alexlib.native` has its kernels. Elsewhere the sum over maps is a product with a banded
+    matrix of ones. Both sum in float32 even where x is bfloat16.
 
-    Shapes: (N, C, ...) to the same, C a multiple of `towers`; the result is channels-last where x is.
+    Shapes: (N, C, ...) to the same, C a multiple of `towers`; the result is channels-last where x is. `rectify` makes
+    it the norm of max(x, 0), a ReLU before it that costs no pass of its own.
     """
 
     def __init__(self, n: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, towers: int = 1):
@@ -88,10 +92,13 @@ class LocalResponseNorm(nn.Module):
             raise ValueError(f"LocalResponseNorm(n={n}): the window is i-n/2 .. i+n/2, so n must be odd")
         self.n, self.k, self.alpha, self.beta, self.towers = n, k, alpha, beta, towers
 
-    def forward(self, x):
+    def forward(self, x, rectify: bool = False):
         if x.shape[1] % self.towers:
             raise ValueError(f"{x.shape[1]} maps do not divide into {self.towers} towers")
         maps = x.shape[1] // self.towers
+        if native.fits(x, self.towers, self.n, self.beta):
+            return native.ResponseNorm.apply(x, maps, self.n // 2, self.k, self.alpha, rectify)
+        x = F.relu(x) if rectify else x
         i = torch.arange(maps, device=x.device)
         band = ((i[:, None] - i).abs() <= self.n // 2).to(torch.promote_types(x.dtype, torch.float32))
 
@@ -148,6 +155,38 @@ class Dropout(nn.Module):
 
     def extra_repr(self):
         return f"p={self.p:g}"
+
+
+class FirstConv(nn.Conv2d):
+    """conv1: kernels on pixels with a stride; the windows at the right and the lower edge see `over` zeros there.
+
+    A product over 3 colours keeps a CPU's matrix units waiting. Channels-last pixels read four by four are as they lie
+    a picture of a fourth of the width and 12 maps: the same sums, with kernels that are padded to a whole number of
+    strides. Weights, (K, 3, size, size), are those of the plain convolution.
+
+    Shapes: (N, C, H, W) to (N, K, (H + over - size) / stride + 1, ...).
+    """
+
+    def __init__(self, maps: int, out: int, size: int, stride: int, over: int):
+        super().__init__(maps, out, size, stride)
+        self.over = over
+
+    def forward(self, x):
+        if x.device.type != "cpu":
+            return super().forward(F.pad(x, (0, self.over, 0, self.over)))
+        (n, maps, height, width), size, stride = x.shape, self.kernel_size[1], self.stride[1]
+        blocks = -(-size // stride)  # that a kernel covers
+        across = (width + self.over - size) // stride + blocks
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        rows = x.new_zeros((n, height + self.over, across * stride, maps), dtype=dtype)
+        rows[:, :height, :width] = x.movedim(1, -1)
+        rows = rows.view(n, height + self.over, across, stride * maps).movedim(-1, 1)
+        kernels = F.pad(self.weight, (0, blocks * stride - size)).unflatten(3, (blocks, stride))
+        kernels = kernels.permute(0, 4, 1, 2, 3).flatten(1, 2)  # (K, stride x maps, size, blocks)
+        return F.conv2d(rows, kernels.contiguous(memory_format=torch.channels_last), self.bias, (stride, 1))
+
+    def extra_repr(self):
+        return f"{super().extra_repr()}, over={self.over}"
 
 
 class TowerLinear(nn.Module):

@@ -9,6 +9,7 @@ from alexlib.config import Cifar, Net, Spec
 from alexlib.layers import (
     ACTIVATION_LAYERS,
     Dropout,
+    FirstConv,
     LocallyConnected,
     LocalResponseNorm,
     SpatialResponseNorm,
@@ -35,7 +36,28 @@ STACKS = {
 CIFAR_LRN = {"n": 9, "k": 1.0, "alpha": 1e-3 / 9, "beta": 0.75}  # rnorm1, rnorm2 of layers-conv-local-11pct.cfg
 
 
-class AlexNet(nn.Sequential):
+class Stages(nn.Sequential):
+    """Stages one after another, with fewer passes over memory where the result and all gradients are the same.
+
+    A ReLU before a response norm is part of it; one before a max-pool comes after it (both only choose, and commute).
+    A stage that somebody watches through a hook keeps its place.
+    """
+
+    def forward(self, x):
+        stages = list(self)
+        while stages:
+            stage = stages.pop(0)
+            if stages and type(stage) is nn.ReLU and not (stage._forward_hooks or stages[0]._forward_hooks):
+                if isinstance(stages[0], LocalResponseNorm):
+                    x = stages.pop(0)(x, rectify=True)
+                    continue
+                if isinstance(stages[0], nn.MaxPool2d):
+                    x = stages.pop(0)(x)
+            x = stage(x)
+        return x
+
+
+class AlexNet(Stages):
     """Five convolutional and three fully-connected layers, from pixels in 0..255 minus the mean image to class scores.
 
     The towers of the paper's two GPUs are the two halves of every layer's maps: a layer that reads its own tower only
@@ -107,11 +129,11 @@ class AlexNet(nn.Sequential):
             pad = {2: 1, 5: 0}.get(i, pad)
         maps, out = self._maps, wide(net.kernels[i - 1], net)
         steps = -(-(self._side + 2 * pad - size) // stride)  # rounded up: a last window may hang over the edge
-        over = steps * stride + size - self._side - 2 * pad
-        if over:
-            self.add_module(f"edge{i}", nn.ZeroPad2d((0, over, 0, over)))  # 224 + 3: 55 windows
         own = i > 1 and not (net.cross_talk and i == min({3, 4, 5} - set(net.omit), default=0))
-        conv = nn.Conv2d(maps, out, size, stride, pad, groups=net.towers if own else 1)
+        if i == 1:
+            conv = FirstConv(maps, out, size, stride, over=steps * stride + size - self._side)  # 224 + 3: 55 windows
+        else:
+            conv = nn.Conv2d(maps, out, size, stride, pad, groups=net.towers if own else 1)
         self.add_module(f"conv{i}", conv)
         self._side, self._maps = steps + 1, out
 
@@ -135,11 +157,11 @@ class AlexNet(nn.Sequential):
                 nn.init.constant_(layer.bias, self.net.init_bias[i - 1])
 
 
-class CifarNet(nn.Sequential):
+class CifarNet(Stages):
     """A net for CIFAR-10 of the 2012 examples: 5x5 convolutions, overlapping pools, a classifier.
 
     Pools are 3x3 with stride 2, rounded up: 32 > 16 > 8 > 4. An average is over what of its window lies in the map.
-    The 2012 files apply the ReLU of layer 1 after its max-pool, which is the same for any rising function.
+    The 2012 files apply the ReLU of layer 1 after its max-pool, which is the same.
 
     Args:
         net: the settings; a whole `Spec` serves too (its `net` is taken).

@@ -23,6 +23,11 @@ def reports_root() -> Path:
     return Path(os.environ.get("ALEXLIB_REPORTS") or ROOT / "reports").expanduser().resolve()
 
 
+def cache_root() -> Path:
+    """Folder of what can be made again at any time: `$XDG_CACHE_HOME/alexlib`, else `~/.cache/alexlib`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alexlib"
+
+
 def write_whole(file: Path, fill: Callable, before: Path | None = None) -> None:
     """A whole file or none: `fill(out)` writes it, in bytes, under another name; it is synced and renamed.
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.amp.autocast_mode import is_autocast_available
 
-from alexlib.layers import Dropout, LocalResponseNorm, TowerLinear
+from alexlib.layers import Dropout, FirstConv, LocalResponseNorm, TowerLinear
 
 
 def devices_here() -> list[str]:
@@ -115,6 +115,9 @@ class Pair(nn.ModuleList):
     @staticmethod
     def half(stage: nn.Module, tower: int) -> nn.Module:
         """One tower's half of a stage, without values."""
+        if isinstance(stage, FirstConv):
+            size, stride = stage.kernel_size[0], stage.stride[0]
+            return FirstConv(stage.in_channels, stage.out_channels // 2, size, stride, stage.over)
         if isinstance(stage, nn.Conv2d):
             maps, out = stage.in_channels // stage.groups, stage.out_channels // 2
             return nn.Conv2d(maps, out, stage.kernel_size, stage.stride, stage.padding)

@@ -18,7 +18,7 @@ from alexlib import paper
 from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
-    *("paths", "interrupt", "parallel", "progress"),
+    *("paths", "native", "interrupt", "parallel", "progress"),
     *("stats", "paper", "claims", "verdicts", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "glimpse", "race", "findings"),

@@ -149,6 +149,20 @@ def test_bf16_follows_fp32():
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=0.03)
 
 
+def test_runs_in_bf16_end_where_runs_in_fp32_do():
+    """The mean of six runs, within the standard deviation of single ones from seed to seed."""
+
+    def final(precision):
+        spec = TINY.replace(epochs=6, dropout=0.2, lr=0.002, chunk=1, colour="none", precision=precision)
+        for seed in range(6):
+            torch.manual_seed(seed)
+            yield trained(spec, images(96), seed=seed)[1][-1]["train_loss"]
+
+    exact, rounded = (np.fromiter(final(precision), float) for precision in ("fp32", "bf16"))
+    assert (exact != rounded).all() and exact.max() < 0.9 < np.log(3)
+    assert abs(rounded.mean() - exact.mean()) < exact.std(ddof=1)
+
+
 def test_colour_ends_and_conv1_freezes_at_their_shares_of_the_run(tmp_path):
     """What the settings do after their share of the run shows in the weights, and not before."""
 
