@@ -8,6 +8,7 @@
 """
 
 import base64
+import csv
 import json
 import re
 from collections import Counter
@@ -224,6 +225,71 @@ def steps() -> str:
     return _benchmark("training step", head, lambda r: (f"{r['peak_memory_gb']:g} GB",))
 
 
+def lrn() -> str:
+    """The newest benchmark of the response norm alone on each machine."""
+    return _benchmark("LRN", ("case", "speed", "ratio to torch's"), lambda _: ())
+
+
+def with_data() -> str:
+    """The newest benchmark of training with its data."""
+    return _benchmark("training with data", ("case", "speed", "ratio to steps alone"), lambda _: ())
+
+
+def testing() -> str:
+    """The newest benchmark of testing."""
+    return _benchmark("testing", ("case", "speed", "ratio to newcomer"), lambda _: ())
+
+
+def bounded_memory() -> str:
+    """The newest benchmark of a set that is larger than the memory it is given."""
+    head = ("case", "speed", "ratio to the first", "the set", "limit on growth", "grown by")
+    return _benchmark("memory", head, lambda r: tuple(f"{r[key]:,} MB" for key in ("set_mb", "limit_mb", "grown_mb")))
+
+
+def floors() -> str:
+    """The newest comparison of a step with what the machine can do: rates, then layer by layer."""
+    head = ("layers", "arithmetic, GFLOP", "bytes, MB", "measured, ms", "floor, ms", "floor / measured")
+    text = []
+    for results in _results():
+        found = {r["case"]: r for r in results if r["benchmark"] in ("matrix product", "copy", "floor of a step")}
+        if not found:
+            continue
+        rates = ", ".join(f"{case} {r['value']:,g} {r['unit']}" for case, r in found.items() if "floor_ms" not in r)
+        lines = [
+            (case, *(f"{r[key]:,.4g}" for key in ("gflop", "mb", "ms", "floor_ms")), f"{r['of_floor']:.0%}")
+            for case, r in found.items()
+            if "floor_ms" in r and r["ms"] >= 1
+        ]
+        text += [f"{next(iter(found.values()))['device']}: {rates}; batch 128, bf16.", markdown_table(head, lines)]
+    return "\n\n".join(text)
+
+
+def tried() -> str:
+    """What was tried to make a step faster, what was expected, what came out, and whether it stayed."""
+    with open(ROOT / "benchmarks" / "tried.csv", newline="") as lines:
+        head, *entries = csv.reader(lines)
+    return markdown_table(head, entries)
+
+
+def speed() -> str:
+    """The main line of the benchmarks: our training step beside the newcomer's and torchvision's."""
+    text = []
+    for results in _results():
+        steps = {r["case"]: r for r in results if r["benchmark"] == "training step"}
+        ours, others = steps.get("paper, bf16"), [r for name, r in steps.items() if "paper" not in name]
+        if ours:
+            times = ", ".join(
+                f"{ours['value'] / r['value']:.1f} times {r['case'].split(':')[0].split(',')[0]}"
+                for r in others
+                if not r["case"].startswith("source2012")
+            )
+            text.append(
+                f"A training step of the paper's net in bf16 on a CPU ({ours['device']}, batch {ours['batch']}):"
+                f" {ours['value']:.0f} pictures/s, {times}. [docs/performance.md](docs/performance.md)"
+            )
+    return "\n\n".join(text)
+
+
 def data_path() -> str:
     """The newest benchmark of the data path on each machine."""
     return _benchmark("data path", ("case", "speed", "ratio to the first"), lambda _: ())
@@ -266,13 +332,16 @@ def tower_bytes() -> str:
 
 def _benchmark(name: str, head: tuple, more) -> str:
     lines = []
-    for file in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        for r in json.loads(file.read_text()):
-            if r["benchmark"] == name:
-                batch = f"batch {r['batch']}, " if r["batch"] else ""
-                what = f"{r['case']}; {batch}{r['device']}"
-                lines.append((what, f"{r['value']:,g} {r['unit']}", f"{r['ratio']:g}", *more(r)))
+    for r in (r for results in _results() for r in results if r["benchmark"] == name):
+        batch = f"batch {r['batch']}, " if r["batch"] else ""
+        what = f"{r['case']}; {batch}{r['device']}"
+        lines.append((what, f"{r['value']:,g} {r['unit']}", f"{r['ratio']:g}", *more(r)))
     return markdown_table(head, lines)
+
+
+def _results() -> list[list[dict]]:
+    """What the benchmarks measured, a list a machine."""
+    return [json.loads(file.read_text()) for file in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
 
 
 PARTS = {
@@ -291,6 +360,13 @@ PARTS = {
     "tower-bytes": tower_bytes,
     "layers": layers,
     "steps": steps,
+    "speed": speed,
+    "lrn": lrn,
+    "floors": floors,
+    "tried": tried,
+    "with-data": with_data,
+    "testing": testing,
+    "bounded-memory": bounded_memory,
     "data-path": data_path,
     "ambiguities": ambiguities,
     "claims": claims,
