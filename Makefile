@@ -15,7 +15,7 @@ help: ## this list
 train: $(VENV)/.stamp ## train AlexNet through notebook 04 and write its report (SCALE=sample)
 	$(PY) -m alexlib report 04_train --scale $(SCALE) $(PARAMS)
 
-reports: $(VENV)/.stamp ## run every notebook and write its report (SCALE=sample)
+reports: $(VENV)/.stamp ## run every notebook, write its report and the index of reports (SCALE=sample)
 	$(PY) -m alexlib report all --scale $(SCALE) $(PARAMS)
 
 test: $(VENV)/.stamp ## all tests, and every notebook cell by cell

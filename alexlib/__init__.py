@@ -7,6 +7,7 @@
     stats     intervals and the rule of the verdicts
     paper     the paper as data: layer table, constants, the 2012 logs
     claims    the claim register: what the paper says that can be checked; the ledger of ambiguities
+    verdicts  a finding beside what the register says of its claim
     settings  fields of dataclasses that know their meaning and valid values
     config    frozen specs (`Net`, `Augment`, `Train`), the readings `PAPER` and `SOURCE2012`, the scales
     layers    local and spatial response norm, non-inverted dropout, a linear layer in towers
@@ -33,11 +34,18 @@
     glimpse   a run as it stands, also while it is trained elsewhere
     race      how soon runs reach a training error
     findings  what finished runs say of the paper's claims
+    retrieval nearest neighbours, their precision, short binary codes
+    features  a trained net's kernels and activations, what excites its units
+    foreign   weights that others trained, in the nets they belong to
+    costs     what the runs on record took, and how they differ from the readings
+    scorecard every claim beside what the rows on record say of it
     plots     figures from rows
     tower_plots  a figure of the two towers and what crosses between them
     contrasts figures of variants against a baseline
     gallery   figures of pictures: a set, its colours, crops, colour noise, views
-    report    notebooks to reports (papermill) and web pages (nbconvert)
+    feature_plots  figures of kernels, neighbours, codes, units
+    site      reports to web pages that need no network, their index, their links
+    report    notebooks to reports (papermill)
 
 `python -m alexlib --help` offers the same calls to a shell; docs/design.md says how the parts fit.
 """

@@ -16,20 +16,35 @@ BENCHMARKS = {
 
 
 def report(args) -> int:
-    """Run notebooks and write their reports; a failing one does not stop the others."""
+    """Run notebooks and write their reports and the index; a failing one does not stop the others."""
     from . import report as reports
+    from . import site
 
-    parameters = {name: value_of(text) for name, text in args.parameters}
-    if args.out and args.notebook == "all":
+    given = {name: value_of(text) for name, text in args.parameters}
+    given |= {"scale": args.scale} if args.scale else {}
+    if args.notebook == "index":
+        print(site.index())
+        return 0
+    if args.notebook != "all":
+        return _reported(reports, args.notebook, given, args.out)
+    if args.out:
         raise ValueError("--out is for one notebook, not for all")
-    failed = 0
-    for name in reports.notebooks() if args.notebook == "all" else [args.notebook]:
-        try:
-            print(reports.run(name, args.scale, parameters, args.out))
-        except reports.ReportError as error:
-            failed += 1
-            print(f"error: {error}", file=sys.stderr)
+    runs, lacking = reports.plan(given)
+    for name in lacking:
+        print(f"{name} has no such scale: left out", file=sys.stderr)
+    failed = sum(_reported(reports, name, values) for name, values in runs.items())
+    print(f"{len(runs)} reports, {failed} failed: {site.index()}")
     return min(failed, 1)
+
+
+def _reported(reports, name: str, given: dict, out: str | None = None) -> int:
+    """1 if a notebook fails or cannot be run."""
+    try:
+        print(reports.run(name, given, out))
+        return 0
+    except reports.ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def train(args) -> int:
@@ -122,10 +137,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m alexlib", description="AlexNet (2012), reproduced.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("report", help="run a notebook into reports/SCALE/, with its web page")
+    command = commands.add_parser("report", help="run a notebook into reports/SCALE/, with its web page and the index")
     command.set_defaults(call=report)
-    command.add_argument("notebook", help="name (04_train), number (04), path, or all")
-    command.add_argument("--scale", default="sample", help="data + net + schedule (default: sample)")
+    command.add_argument("notebook", help="name (04_train), number (04), path, or all; index: write the index alone")
+    command.add_argument("--scale", help="data + net + schedule (default: sample, for notebooks that have one)")
     pair = {"nargs": 2, "metavar": ("NAME", "VALUE"), "action": "append", "default": []}
     command.add_argument("-p", dest="parameters", **pair, help="a parameter of the notebook; may be repeated")
     command.add_argument("--out", help="the report's file, NAME.ipynb (default: reports/SCALE/<notebook>.ipynb)")

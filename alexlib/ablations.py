@@ -42,6 +42,7 @@ class Variant:
 
 NO_CROPS = {"crop": "centre", "flip": False}
 TEST, GAP, TRAINING, LENGTH = "test error", "overfitting", "training error", "epochs to an error"
+TEST5 = "top-5 test error"  # of the twin of a claim about the test error, where there are classes enough
 
 # In the order of the runs' worth.
 VARIANTS = (

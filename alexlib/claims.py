@@ -8,7 +8,8 @@ A claim whose `paper` is None has a direction only. Units "%", "points", "count"
 
 `log` is the authors' own number, one run each, from the files named in `alexlib.paper`; None where the
 released source holds no such run. `later` lists other studies as (study, value, note) in the same unit and
-sign; the value is None when they measured another quantity, which the note gives.
+sign; the value is None when they measured another quantity, which the note gives. `needs` says what a test takes,
+for claims that no variant of `alexlib.ablations` tests.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,13 @@ class Claim:
     log_note: str
     later: tuple = ()
     notebook: str = ""
+    needs: str = ""
+
+    @property
+    def studies(self) -> str:
+        """The later studies in one line."""
+        parts = [(study, [f"{value:g}"] if value is not None else [], note) for study, value, note in self.later]
+        return "; ".join(f"{study}: {', '.join(said + [note] * bool(note))}" for study, said, note in parts)
 
 
 def _study(study: str, value: float | None = None, note: str = "") -> tuple:

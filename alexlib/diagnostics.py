@@ -7,7 +7,9 @@ import torch.nn.functional as F
 def through(model, stage: str, x) -> tuple:
     """What a stage of a net is given and what it makes of it: two float tensors, without gradients."""
     seen = []
-    hook = getattr(model, stage).register_forward_hook(lambda _stage, inputs, output: seen.extend((*inputs, output)))
+    hook = model.get_submodule(stage).register_forward_hook(
+        lambda _stage, inputs, output: seen.extend((*inputs, output))
+    )
     was_training = model.training
     with torch.inference_mode():
         model.eval()(x)

@@ -96,6 +96,8 @@ class LocalResponseNorm(nn.Module):
         if x.shape[1] % self.towers:
             raise ValueError(f"{x.shape[1]} maps do not divide into {self.towers} towers")
         maps = x.shape[1] // self.towers
+        if torch.compiler.is_compiling():
+            return self.formula(F.relu(x) if rectify else x)
         if native.fits(x, self.towers, self.n, self.beta):
             return native.ResponseNorm.apply(x, maps, self.n // 2, self.k, self.alpha, rectify)
         x = F.relu(x) if rectify else x
@@ -107,6 +109,14 @@ class LocalResponseNorm(nn.Module):
             return (last.reshape(-1, maps) @ band).view(last.shape).movedim(-1, 1)
 
         return _ResponseNorm.apply(x, window, self.k, self.alpha, self.beta)
+
+    def formula(self, x):
+        """The equation as it stands, for `torch.compile`, which makes it and its gradient into kernels of its own."""
+        wide, maps = _wide(x).unflatten(1, (self.towers, -1)), x.shape[1] // self.towers
+        side = (0, 0) * (wide.dim() - 3) + (self.n // 2, self.n // 2)
+        squares = F.pad(wide * wide, side)
+        sums = sum(squares.narrow(2, j, maps) for j in range(self.n))
+        return (wide * (self.k + self.alpha * sums) ** -self.beta).flatten(1, 2).to(x.dtype)
 
     def extra_repr(self):
         return f"n={self.n}, k={self.k:g}, alpha={self.alpha:g}, beta={self.beta:g}, towers={self.towers}"

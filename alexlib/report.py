@@ -1,30 +1,35 @@
-"""Notebooks to reports: papermill runs them, nbconvert makes one web page of each.
-
-A page holds its figures and styles and needs no network, with one exception: nbconvert loads MathJax from its
-usual address, so formulas are set when online and stay readable as TeX offline.
-"""
+"""Notebooks to reports: papermill runs them, `site` makes a web page of each. A report says what it was made with."""
 
 import ast
+import json
 import logging
 import os
+import re
 import sys
 import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from .config import scale_of
+from .config import SCALES, scale_of
+from .data import Images
 from .paths import ROOT, reports_root, write_whole
 from .progress import TERMINAL
+from .rows import provenance
+from .site import failure, index, page, title
 
 NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-STYLE = """<style>
-.jp-OutputArea-output, .jp-RenderedMarkdown { overflow-x: auto }
-.jp-OutputArea-output img, .jp-OutputArea-output svg { max-width: 100%; height: auto }
-</style>"""
+MADE = "made-with"  # tag of the cell at the end of a report
+ASK = "import json\n\nfrom alexlib import report\n\nprint(json.dumps(report.made_with(globals())))"
+KINDS = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "None": (type(None),)}
 
 
-class ReportError(RuntimeError):
+class ReportError(ValueError):
     """A report that cannot be made, or a notebook that failed; the message is for the user."""
+
+
+# ---- notebooks and their parameters ---------------------------------------------------------------------------
 
 
 def notebooks() -> list[str]:
@@ -42,102 +47,215 @@ def find(notebook: str | Path) -> Path:
     return NOTEBOOKS / f"{hits[0]}.ipynb"
 
 
-def parameters_of(path: Path) -> dict[str, str]:
-    """Name -> `default  # help` as written in the cell tagged `parameters`."""
+@dataclass(frozen=True)
+class Parameter:
+    """A line of the cell tagged `parameters`: `name: kind = default  # help`."""
+
+    line: str
+    kind: str  # "" where it has none
+
+    @property
+    def scales(self) -> list[str]:
+        """Those that the comment names."""
+        return [name for name in SCALES if re.search(rf"\b{name}\b", self.line.partition("#")[2])]
+
+    def takes(self, value) -> bool:
+        """Whether a value is of the kind; a kind that is not plain takes all."""
+        kinds = [kind.strip() for kind in self.kind.split("|")]
+        return not set(kinds) <= KINDS.keys() or any(type(value) in KINDS[kind] for kind in kinds)
+
+
+def parameters_of(path: Path) -> dict[str, Parameter]:
+    """The parameters of a notebook by name, in their order."""
     import nbformat
 
     cells = nbformat.read(path, as_version=4).cells
     source = next((c.source for c in cells if "parameters" in c.metadata.get("tags", [])), "")
-    lines = source.splitlines()
-    found = {}
+    lines, found = source.splitlines(), {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            rest = lines[node.end_lineno - 1][node.end_col_offset :]
-            found[ast.unparse(target)] = ast.unparse(node.value) + rest
+            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            kind = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else ""
+            found[name] = Parameter("\n".join(lines[node.lineno - 1 : node.end_lineno]), kind)
     return found
 
 
-def run(notebook: str | Path, scale: str = "sample", parameters: dict | None = None, out=None) -> Path:
-    """Run a notebook into `<reports>/<scale>/<name>.ipynb` (or `out`), with its page beside it.
+def checked(path: Path, given: dict) -> dict:
+    """The given parameters, for a notebook that has a scale with its scale; ReportError: one that it does not take."""
+    known = parameters_of(path)
+    values = {"scale": "sample"} | given if "scale" in known else dict(given)
+    if unknown := ", ".join(values.keys() - known):
+        listing = "".join(f"\n  {parameter.line}" for parameter in known.values()) or " none"
+        raise ReportError(f"{path.stem} has no parameter {unknown}; it has:{listing}")
+    if "scale" in values:
+        values["scale"], has = scale_of(values["scale"]).name, known["scale"].scales
+        if has and values["scale"] not in has:
+            raise ReportError(f"{path.stem} has no scale {values['scale']}; it has: {', '.join(has)}")
+    for name, value in values.items():
+        if not known[name].takes(value):
+            raise ReportError(f"{path.stem} does not take {name} = {value!r}; it has:\n  {known[name].line}")
+    return values
 
-    A notebook that fails leaves its report too, error included, and raises `ReportError`.
+
+def plan(given: dict) -> tuple[dict[str, dict], list[str]]:
+    """What to run for all notebooks: {name: those of the given parameters that it has}; and who lacks the scale.
+
+    All is checked before anything runs. ReportError: a parameter that no notebook has, or a value that one refuses.
+    """
+    known = {name: parameters_of(find(name)) for name in notebooks()}
+    if unknown := ", ".join(given.keys() - {"scale"}.union(*known.values())):
+        raise ReportError(f"no notebook has a parameter {unknown}")
+    scale = scale_of(given.get("scale", "sample")).name
+    lacking = [name for name, has in known.items() if "scale" in has and scale not in (has["scale"].scales or SCALES)]
+    fitting = {
+        name: {key: given[key] for key in given.keys() & has} for name, has in known.items() if name not in lacking
+    }
+    return {name: checked(find(name), values) for name, values in fitting.items()}, lacking
+
+
+# ---- running --------------------------------------------------------------------------------------------------
+
+
+def run(notebook: str | Path, parameters: dict | None = None, out=None) -> Path:
+    """Run a notebook into `<reports>/<scale>/<name>.ipynb` (without a scale: `<reports>/<name>.ipynb`; or `out`).
+
+    Its page is written beside it, and the index anew. A notebook that fails leaves its report too, error included, and
+    raises `ReportError`.
     """
     if out is not None and Path(out).suffix != ".ipynb":
         raise ReportError(f"{out}: expected the name of a notebook, NAME.ipynb")
     try:
-        import papermill
+        import latex2mathml  # noqa: F401
+        import nbconvert  # noqa: F401
+        import papermill  # noqa: F401
     except ImportError as error:
         raise ReportError(f"reports need {error.name}: pip install -e '.[lab]'") from None
-    path, values = find(notebook), dict(parameters or {})
-    values["scale"] = scale_of(values.get("scale", scale)).name
-    known = parameters_of(path)
-    if unknown := ", ".join(values.keys() - known):
-        listing = "".join(f"\n  {name} = {text}" for name, text in known.items()) or " none"
-        raise ReportError(f"{path.stem} has no parameter {unknown}; it has:{listing}")
-    out = Path(out or reports_root() / values["scale"] / path.name).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-
-    def show(cell, cell_index):
-        if cell.cell_type == "code":
-            print(f"{path.stem} [{cell_index}] {cell.source.partition(chr(10))[0][:80]}", file=sys.stderr)
-
-    failure = None
-    backend = os.environ.pop("MPLBACKEND", None)  # set, it keeps every figure out of the report
-    if sys.stderr.isatty():
-        os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    path = find(notebook)
+    values = checked(path, parameters or {})
+    out = Path(out or reports_root() / values.get("scale", "") / path.name).absolute()
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / path.name
-        try:
-            papermill.execute_notebook(
-                path, part, values, kernel_name="python3", progress_bar=False, cwd=path.parent,
-                on_cell_execute=show, extra_arguments=["--log-level=CRITICAL"],  # else a warning about TCP
-            )  # fmt: skip
-        except papermill.PapermillExecutionError as error:
-            failure = f"In [{error.exec_count}]: {error.ename}: {error.evalue}"
-        except Exception as error:  # the kernel died, or would not start
-            failure = f"{type(error).__name__}: {error}"
-        finally:
-            os.environ.pop(TERMINAL, None)
-            if backend is not None:
-                os.environ["MPLBACKEND"] = backend
+        failed = _execute(path, part, values)
         if part.exists():
-            write_whole(out, lambda file: file.write(_portable(part, path, out).encode()))
-            html(out)
-    if failure:
-        raise ReportError(f"{path.stem} failed, {failure.strip()}\n  its report: {out.with_suffix('.html')}")
+            text = _portable(part, path, out, failed)
+            write_whole(out, lambda file: file.write(text.encode()))
+            page(out)
+    if out.is_relative_to(reports_root()):
+        index()
+    if failed:
+        raise ReportError(f"{path.stem} failed, {failed}\n  its report: {out.with_suffix('.html')}")
     return out
 
 
-def html(path: Path) -> Path:
-    """Write the web page of an executed notebook beside it."""
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
+def _execute(path: Path, part: Path, values: dict) -> str:
+    """Run a notebook into `part`, with a last cell that asks what it was made with. Returns what it failed with."""
+    import nbformat
+    import papermill
 
-    config = Config(CoalesceStreamsPreprocessor={"enabled": True})
-    log = logging.getLogger("alexlib.report")
-    log.setLevel(logging.ERROR)  # nbconvert warns of every figure without alternative text
-    exporter = HTMLExporter(config=config, log=log, embed_images=True, require_js_url="")
-    body, _ = exporter.from_filename(str(path))
-    page = path.with_suffix(".html")
-    body = body.replace("</head>", STYLE + "</head>", 1)
-    write_whole(page, lambda file: file.write(body.encode()))
-    return page
+    def show(cell, cell_index):
+        if cell.cell_type == "code" and MADE not in cell.metadata.get("tags", []):
+            print(f"{path.stem} [{cell_index}] {cell.source.partition(chr(10))[0][:80]}", file=sys.stderr)
+
+    book = nbformat.read(path, as_version=4)
+    book.cells.append(nbformat.v4.new_code_cell(ASK, metadata={"tags": [MADE]}))
+    asking = part.with_name(f"asking_{path.name}")
+    nbformat.write(book, asking)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        with _surroundings():
+            papermill.execute_notebook(
+                asking, part, values, kernel_name="python3", progress_bar=False, cwd=path.parent,
+                on_cell_execute=show, extra_arguments=["--log-level=CRITICAL"],  # else a warning about TCP
+            )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        return f"In [{error.exec_count}]: {error.ename}: {error.evalue}".strip()
+    except Exception as error:  # the kernel died, or would not start
+        return f"{type(error).__name__}: {error}".strip()
+    return ""
 
 
-def _portable(part: Path, source: Path, out: Path) -> str:
-    """Text of an executed notebook: no widgets, paths of this machine relative to the project."""
+@contextmanager
+def _surroundings():
+    """The kernel's environment: no backend, which would keep every figure out; where progress may be shown."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    if sys.stderr.isatty():
+        os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
+    try:
+        yield
+    finally:
+        os.environ.pop(TERMINAL, None)
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+
+
+# ---- what a report holds --------------------------------------------------------------------------------------
+
+
+def made_with(names: dict) -> dict:
+    """What a notebook is made with: device, versions, commit, time, and its sets of pictures by fingerprint.
+
+    Args:
+        names: the notebook's variables; `device` is its device, if it has one.
+    """
+    sets = {one.fingerprint: one for one in names.values() if isinstance(one, Images)}
+    pictures = [f"{s.name}, {s.split}: {len(s):,} pictures, {fingerprint}" for fingerprint, s in sets.items()]
+    return provenance(str(names.get("device", "cpu"))) | {"pictures": pictures}
+
+
+def _portable(part: Path, source: Path, out: Path, failed: str) -> str:
+    """Text of an executed notebook: no widgets, nothing of this machine's folders; at its end what it was made with."""
     import nbformat
 
-    book = nbformat.from_dict(_relative(nbformat.read(part, as_version=4)))
+    book = nbformat.read(part, as_version=4)
+    asked = next(cell for cell in book.cells if MADE in cell.metadata.get("tags", []))
+    said = "".join(output.text for output in asked.outputs if output.get("name") == "stdout")
+    made = (json.loads(said) if said else made_with({}) | {"device": "-"}) | {"failure": failed}
+    book.cells[book.cells.index(asked)] = nbformat.v4.new_markdown_cell(_block(book, made), metadata={"tags": [MADE]})
+    book = nbformat.from_dict(_relative(book))
     book.metadata.pop("widgets", None)
+    book.metadata |= {"alexlib": _relative(made), "title": title(book)}
     for cell in (cell for cell in book.cells if cell.cell_type == "code"):
         cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]  # dead without a kernel
     for key, path in {"input_path": source, "output_path": out}.items():
         inside = path.is_relative_to(ROOT)
         book.metadata.papermill[key] = path.relative_to(ROOT).as_posix() if inside else path.name
     return nbformat.writes(book) + "\n"
+
+
+def _block(book, made: dict) -> str:
+    """The last cell of a report."""
+    given = book.metadata.papermill.parameters
+    dirty = ", changed since" if made["commit"].endswith("+") else ""
+    lines = {
+        "code": f"commit `{made['commit'].rstrip('+')}`{dirty}",
+        "parameters": ", ".join(f"`{name} = {value!r}`" for name, value in given.items()) or "as they stand",
+        "pictures": "; ".join(made["pictures"]) or "none",
+        "device": made["device"],
+        "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+        "finished": made["started"],
+    }
+    if made["failure"]:
+        lines["failed"] = f"`{made['failure']}`"
+    return "## Made with\n\n" + "\n".join(f"- **{name}**: {text}" for name, text in lines.items())
+
+
+def stale(path: Path) -> str:
+    """Why a report no longer belongs to its notebook; "" if it does: it holds that code, and says what made it."""
+    book = json.loads(path.read_text())
+    source = ROOT / book["metadata"]["papermill"]["input_path"]
+    if not source.exists():
+        return f"there is no {source.relative_to(ROOT)}"
+    if _code(book) != _code(json.loads(source.read_text())):
+        return "its notebook has other code now"
+    if wrong := failure(book):
+        return f"it failed: {wrong}"
+    return "" if "alexlib" in book["metadata"] else "it does not say what it was made with"
+
+
+def _code(book: dict) -> list[str]:
+    """The code cells of a notebook or of its report, but for the cell that papermill adds."""
+    code = (cell for cell in book["cells"] if cell["cell_type"] == "code")
+    return ["".join(cell["source"]) for cell in code if "injected-parameters" not in cell["metadata"].get("tags", [])]
 
 
 def _relative(value):

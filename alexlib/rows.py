@@ -1,4 +1,4 @@
-"""Rows: one line of JSON for each finished run, from which all figures and tables are drawn."""
+"""Rows: a line of JSON for each finished run, or for what was measured of one; figures and tables come from them."""
 
 import contextlib
 import json
@@ -28,8 +28,16 @@ def read(study: str, scale: str, **wanted) -> list[dict]:
     A last row that was cut off is left out. ValueError: another line is no row; the message names it.
     """
     file = path(study, scale)
-    if not file.exists():
-        return []
+    found = _rows(file) if file.exists() else []
+    return [r for r in found if r["scale"] == scale and all(r[key] == value for key, value in wanted.items())]
+
+
+def everything(sample: bool = False) -> list[dict]:
+    """The rows of all studies at all scales, or those of sample runs, as `read` reads them."""
+    return [row for file in sorted(path("*", "sample" if sample else "").parent.glob("*.jsonl")) for row in _rows(file)]
+
+
+def _rows(file: Path) -> list[dict]:
     *lines, last = file.read_bytes().split(b"\n")
     rows = []
     for number, line in enumerate(lines + [last] * _is_row(last), 1):
@@ -37,7 +45,7 @@ def read(study: str, scale: str, **wanted) -> list[dict]:
             if not _is_row(line):
                 raise ValueError(f"{file}, line {number} is no row: {line[:40]!r}; mend it or delete the line")
             rows.append(json.loads(line))
-    return [r for r in rows if r["scale"] == scale and all(r[key] == value for key, value in wanted.items())]
+    return rows
 
 
 def append(row: dict) -> None:

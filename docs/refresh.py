@@ -1,4 +1,4 @@
-"""Writes the generated parts of README.md and docs/ anew: tables and figures from code and rows, between markers.
+"""Writes the generated parts of README.md and docs/ anew, from code and rows, between markers; and the reports' index.
 
     python docs/refresh.py
 
@@ -7,28 +7,30 @@
 <!-- end -->
 """
 
-import hashlib
+import base64
+import csv
 import json
-import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 from PIL import Image
 
-from alexlib import findings, plots, race, rows
+from alexlib import contrasts, costs, findings, plots, race, rows, scorecard, site
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
-from alexlib.nets import STACKS, ledger, trace, trace_text
-from alexlib.paths import ROOT
+from alexlib.nets import ledger, trace, trace_text
+from alexlib.paths import ROOT, reports_root
 from alexlib.progress import clock
-from alexlib.stats import verdict, wilson
+from alexlib.stats import wilson
 
 PAGES = ("README.md", "docs/fidelity.md", "docs/performance.md", "docs/scaling.md")
 FIGURES = ROOT / "reports" / "figures"
 IMAGENET = 1_281_167  # training pictures of ILSVRC-2012
 CHANCE = 0.9  # error of a guess among the ten classes of CIFAR-10
+CURVES, RATES, KERNELS, FOREST = "04_readings.png", "02_figure1.png", "05_kernels.png", "03_ablations.png"
 
 
 def markdown_table(head: tuple, lines: list[tuple]) -> str:
@@ -70,9 +72,8 @@ def claims() -> str:
     head = ("id", "section", "claim", "quantity", "paper", "2012 log", "about the log", "later studies")
     lines = []
     for c in CLAIMS:
-        later = "; ".join(f"{s}: " + ", ".join(_show(x) for x in rest if x not in (None, "")) for s, *rest in c.later)
         what = f"{c.quantity} ({c.unit})"
-        lines.append((f"`{c.id}`", c.section, c.statement, what, c.paper, c.log, c.log_note, later))
+        lines.append((f"`{c.id}`", c.section, c.statement, what, c.paper, c.log, c.log_note, c.studies))
     return markdown_table(head, lines)
 
 
@@ -118,19 +119,20 @@ def ablations() -> str:
 
 
 def _effects(study: str) -> str:
-    lines, groups = [], {}
-    for row in (row for scale in SCALES if scale != "sample" for row in rows.read(study, scale)):
-        train = row["config"]["train"]
-        groups.setdefault((row["scale"], row["data"]["train"], train["epochs"], row["spec"]), []).append(row)
-    for (scale, _, epochs, _), found in groups.items():
-        width = found[0]["config"]["net"]["width"]
-        where = f"{scale}, {epochs} epochs" + ("" if width == 1 else f", width {width:g}")
-        for row in findings.effects(found):
+    lines = []
+    for group in findings.comparable(_kept(study)):
+        where = costs.setting(group[0])
+        for row in findings.effects(group):
             span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
             paper = (row["paper"], row["log"], "; ".join(f"{value:g}" for _, value in row["later"]))
             lines.append((where, row["name"], *paper, f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
     head = ("scale", "left out: effect", "paper", "2012 log", "later", "here", "95 % interval", "seeds", "verdict")
     return markdown_table(head, lines) if lines else "*No effect is on record yet.*"
+
+
+def _kept(study: str) -> list[dict]:
+    """The rows of a study at all scales but the sample, scale by scale."""
+    return [row for scale in SCALES if scale != "sample" for row in rows.read(study, scale)]
 
 
 def figure1() -> str:
@@ -144,26 +146,61 @@ def figure1() -> str:
         "paper",
         "verdict",
     )
-    known, lines = _raced(), []
-    tried = race.rates_tried(rows.read("02_relu_vs_tanh", "cifar10"), spec_at(FIGURE1, "cifar10"))
-    paper = next(claim.paper for claim in CLAIMS if claim.id == "relu-speed")
-    for stack in STACKS:
-        pair = [known.get((stack, name)) for name in ("tanh", "relu")]
-        if not all(pair):
-            continue
-        found = race.sooner(*pair, FIGURE1.train.target, CHANCE)
+    on_record, lines = rows.read("02_relu_vs_tanh", "cifar10"), []
+    tried = race.rates_tried(on_record, spec_at(FIGURE1, "cifar10"))
+    for stack, pair in scorecard.races(on_record).items():
+        found = scorecard.relu_speed(pair["tanh"], pair["relu"], CHANCE)
         tanh, relu = (
-            f"{rows_[0]['config']['train']['lr']:g} (of {len(tried[stack, name])}), {len(rows_)}, {found[key]:.1f}"
-            for rows_, key, name in zip(pair, ("slow", "fast"), ("tanh", "relu"), strict=True)
+            f"{pair[name][0]['config']['train']['lr']:g} (of {len(tried[stack, name])}),"
+            f" {len(pair[name])}, {found[key]:.1f}"
+            for key, name in (("slow", "tanh"), ("fast", "relu"))
         )
-        single = min(found["n"]) < 2
-        span = "-" if single else f"{found['low']:.1f} to {found['high']:.1f}"
-        said = "one run, no verdict"
-        if not single:
-            said = verdict(*(math.log(found[end]) for end in ("low", "high")), math.log(paper), "cifar10")
+        span = "-" if min(found["n"]) < 2 else f"{found['low']:.1f} to {found['high']:.1f}"
         value = f"{found['bound']} {found['value']:.1f}".strip()
-        lines.append((f"`{stack}`", relu, tanh, value, span, paper, said))
+        lines.append((f"`{stack}`", relu, tanh, value, span, found["paper"], found["verdict"]))
     return markdown_table(head, lines)
+
+
+def verdicts() -> str:
+    """The scorecard: how many claims have which verdict, and those with evidence, a line each."""
+    table, places, lines = scorecard.card(scorecard.record()), site.places(), []
+    for entry in (entry for entry in table if entry["lines"]):
+        cells = scorecard.cells(entry["claim"], entry["lines"][0])
+        there = places.get((entry["lines"][0]["scale"], entry["lines"][0]["study"]))
+        where = f"[{cells['where']}](reports/{there}.ipynb)" if there else cells["where"]
+        kept = [cells[key] for key in ("claim", "quantity", "paper", "2012 log", "ours", "95 % interval", "runs")]
+        lines.append((*kept, where, entry["verdict"]))
+    head = ("claim", "quantity", "paper", "2012 log", "here", "95 % interval", "runs", "where", "verdict")
+    counts = Counter(entry["verdict"].partition(";")[0] for entry in table)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    return f"{len(table)} claims: {told}.\n\n{markdown_table(head, lines)}"
+
+
+def forest() -> str:
+    """The figure of the ablations, once there is an effect to draw."""
+    about = "What each part of the net is worth, with intervals, beside the paper and the 2012 logs"
+    return _figure(FOREST, about, _figures()[FOREST][0])
+
+
+def kernels() -> str:
+    """The figure of the first layer's kernels, once there is a report that holds it."""
+    about = "Kernels of the first layer, one tower in the upper half and one in the lower"
+    return _figure(KERNELS, about, reported_kernels())
+
+
+def _figure(name: str, about: str, there) -> str:
+    return f"![{about}]({(FIGURES / name).relative_to(ROOT)})" if there else "*Not drawn yet.*"
+
+
+def reported_kernels() -> bytes | None:
+    """The figure of the first layer's kernels in the report of notebook 05 at the scale nearest to the paper."""
+    places = site.places()
+    found = [places[scale, "05_features"] for scale in scorecard.NEAREST[:-1] if (scale, "05_features") in places]
+    if not found:
+        return None
+    cells = json.loads((reports_root() / f"{found[0]}.ipynb").read_text())["cells"]
+    cell = next(cell for cell in cells if "plots.kernels(" in "".join(cell["source"]))
+    return base64.b64decode(next(out["data"]["image/png"] for out in cell["outputs"] if "data" in out))
 
 
 def tanh() -> str:
@@ -186,6 +223,71 @@ def steps() -> str:
     """The newest training-step benchmark of each machine."""
     head = ("case", "speed", "ratio to newcomer", "peak memory")
     return _benchmark("training step", head, lambda r: (f"{r['peak_memory_gb']:g} GB",))
+
+
+def lrn() -> str:
+    """The newest benchmark of the response norm alone on each machine."""
+    return _benchmark("LRN", ("case", "speed", "ratio to torch's"), lambda _: ())
+
+
+def with_data() -> str:
+    """The newest benchmark of training with its data."""
+    return _benchmark("training with data", ("case", "speed", "ratio to steps alone"), lambda _: ())
+
+
+def testing() -> str:
+    """The newest benchmark of testing."""
+    return _benchmark("testing", ("case", "speed", "ratio to newcomer"), lambda _: ())
+
+
+def bounded_memory() -> str:
+    """The newest benchmark of a set that is larger than the memory it is given."""
+    head = ("case", "speed", "ratio to the first", "the set", "limit on growth", "grown by")
+    return _benchmark("memory", head, lambda r: tuple(f"{r[key]:,} MB" for key in ("set_mb", "limit_mb", "grown_mb")))
+
+
+def floors() -> str:
+    """The newest comparison of a step with what the machine can do: rates, then layer by layer."""
+    head = ("layers", "arithmetic, GFLOP", "bytes, MB", "measured, ms", "floor, ms", "floor / measured")
+    text = []
+    for results in _results():
+        found = {r["case"]: r for r in results if r["benchmark"] in ("matrix product", "copy", "floor of a step")}
+        if not found:
+            continue
+        rates = ", ".join(f"{case} {r['value']:,g} {r['unit']}" for case, r in found.items() if "floor_ms" not in r)
+        lines = [
+            (case, *(f"{r[key]:,.4g}" for key in ("gflop", "mb", "ms", "floor_ms")), f"{r['of_floor']:.0%}")
+            for case, r in found.items()
+            if "floor_ms" in r and r["ms"] >= 1
+        ]
+        text += [f"{next(iter(found.values()))['device']}: {rates}; batch 128, bf16.", markdown_table(head, lines)]
+    return "\n\n".join(text)
+
+
+def tried() -> str:
+    """What was tried to make a step faster, what was expected, what came out, and whether it stayed."""
+    with open(ROOT / "benchmarks" / "tried.csv", newline="") as lines:
+        head, *entries = csv.reader(lines)
+    return markdown_table(head, entries)
+
+
+def speed() -> str:
+    """The main line of the benchmarks: our training step beside the newcomer's and torchvision's."""
+    text = []
+    for results in _results():
+        steps = {r["case"]: r for r in results if r["benchmark"] == "training step"}
+        ours, others = steps.get("paper, bf16"), [r for name, r in steps.items() if "paper" not in name]
+        if ours:
+            times = ", ".join(
+                f"{ours['value'] / r['value']:.1f} times {r['case'].split(':')[0].split(',')[0]}"
+                for r in others
+                if not r["case"].startswith("source2012")
+            )
+            text.append(
+                f"A training step of the paper's net in bf16 on a CPU ({ours['device']}, batch {ours['batch']}):"
+                f" {ours['value']:.0f} pictures/s, {times}. [docs/performance.md](docs/performance.md)"
+            )
+    return "\n\n".join(text)
 
 
 def data_path() -> str:
@@ -230,13 +332,16 @@ def tower_bytes() -> str:
 
 def _benchmark(name: str, head: tuple, more) -> str:
     lines = []
-    for file in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
-        for r in json.loads(file.read_text()):
-            if r["benchmark"] == name:
-                batch = f"batch {r['batch']}, " if r["batch"] else ""
-                what = f"{r['case']}; {batch}{r['device']}"
-                lines.append((what, f"{r['value']:,g} {r['unit']}", f"{r['ratio']:g}", *more(r)))
+    for r in (r for results in _results() for r in results if r["benchmark"] == name):
+        batch = f"batch {r['batch']}, " if r["batch"] else ""
+        what = f"{r['case']}; {batch}{r['device']}"
+        lines.append((what, f"{r['value']:,g} {r['unit']}", f"{r['ratio']:g}", *more(r)))
     return markdown_table(head, lines)
+
+
+def _results() -> list[list[dict]]:
+    """What the benchmarks measured, a list a machine."""
+    return [json.loads(file.read_text()) for file in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
 
 
 PARTS = {
@@ -245,6 +350,9 @@ PARTS = {
     "augmentation": augmentation,
     "ablations": ablations,
     "figure-1": figure1,
+    "scorecard": verdicts,
+    "forest": forest,
+    "kernels": kernels,
     "cifar-epoch": cifar_epoch,
     "tanh": tanh,
     "imagenet-days": imagenet_days,
@@ -252,6 +360,13 @@ PARTS = {
     "tower-bytes": tower_bytes,
     "layers": layers,
     "steps": steps,
+    "speed": speed,
+    "lrn": lrn,
+    "floors": floors,
+    "tried": tried,
+    "with-data": with_data,
+    "testing": testing,
+    "bounded-memory": bounded_memory,
     "data-path": data_path,
     "ambiguities": ambiguities,
     "claims": claims,
@@ -270,7 +385,7 @@ def render(text: str) -> str:
 
 
 def refresh() -> list[Path]:
-    """Write the pages whose generated parts have changed and the figures they show; returns what was written."""
+    """Write the pages whose generated parts have changed, their figures, and the index; returns what was written."""
     written = []
     for page in (ROOT / name for name in PAGES):
         text = page.read_text()
@@ -279,27 +394,36 @@ def refresh() -> list[Path]:
             written.append(page)
     for name, (drawn_from, draw) in _figures().items():
         figure = FIGURES / name
-        if drawn_from and stamp(figure) != digest(drawn_from):
+        if drawn_from and stamp(figure) != scorecard.fingerprint(drawn_from):
             FIGURES.mkdir(parents=True, exist_ok=True)
-            draw().savefig(figure, metadata={"Software": None, "Description": digest(drawn_from)})
+            draw().savefig(figure, metadata={"Software": None, "Description": scorecard.fingerprint(drawn_from)})
             written.append(figure)
+    if (drawn := reported_kernels()) and (not (file := FIGURES / KERNELS).exists() or file.read_bytes() != drawn):
+        FIGURES.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(drawn)
+        written.append(file)
+    index = FIGURES.parent / "index.html"
+    if not index.exists() or site.index_text(sample=False) != index.read_text():
+        written.append(site.index(sample=False))
     return written
 
 
 def _figures() -> dict[str, tuple[list[dict], Callable]]:
     """The figures of the pages: name, the rows that each is drawn from, and how."""
-    recorded, known = _recorded(), _raced()
+    recorded, runs = _recorded(), _raced()
     shown = [row for row in recorded if row["scale"] == recorded[0]["scale"]]
-    runs = {name: found for name in ("relu", "tanh") if (found := known.get(("four-layer", name)))}
+    compared = max(findings.comparable(rows.read("03_ablations", "imagenette128")), key=len, default=[])
+    effects = [row for row in findings.effects(compared) if row["unit"] == "points"]
     return {
-        "02_figure1.png": ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
-        "04_readings.png": (recorded, lambda: plots.reading_curves(shown)),
+        RATES: ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
+        CURVES: (recorded, lambda: plots.reading_curves(shown)),
+        FOREST: (compared if effects else [], lambda: contrasts.forest(effects, _forest_title(effects))),
     }
 
 
-def digest(recorded: list[dict]) -> str:
-    """What ties a figure to the rows it was drawn from."""
-    return hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()[:16]
+def _forest_title(effects: list[dict]) -> str:
+    clear = sum(row["low"] > 0 or row["high"] < 0 for row in effects)
+    return f"{clear} of {len(effects)} effects differ from zero (imagenette128)"
 
 
 def stamp(figure: Path) -> str | None:
@@ -310,9 +434,10 @@ def stamp(figure: Path) -> str | None:
         return picture.info.get("Description")
 
 
-def _raced() -> dict[tuple[str, str], list[dict]]:
-    """The runs of notebook 02 on CIFAR-10 that count, by stack and activation."""
-    return race.at_best_rates(rows.read("02_relu_vs_tanh", "cifar10"), spec_at(FIGURE1, "cifar10"), CHANCE)
+def _raced() -> dict[str, list[dict]]:
+    """The runs of notebook 02 on CIFAR-10 that count, with the four-layer net, by activation."""
+    pair = scorecard.races(rows.read("02_relu_vs_tanh", "cifar10")).get("four-layer", {})
+    return {name: pair[name] for name in ("relu", "tanh") if name in pair}
 
 
 def _recorded() -> list[dict]:

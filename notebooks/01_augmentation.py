@@ -27,7 +27,7 @@
 # ## Parameters
 
 # %% tags=["parameters"]
-scale: str = "sample"  # sample, imagenette or imagenet: data, width of the net and schedule
+scale: str = "sample"  # sample, imagenette128, imagenette or imagenet: data, width and schedule
 spec: str = "source2012"  # source2012 or paper: which reading of AlexNet is trained
 epochs: int = 6  # of each of the runs at the end; 0: the scale's own
 seeds: int = 1  # runs of each variant, seeds 0, 1, ...; intervals need two at least

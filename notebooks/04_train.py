@@ -31,7 +31,7 @@
 # imagenette -p epochs 12`.
 
 # %% tags=["parameters"]
-scale: str = "sample"  # sample, imagenette or imagenet: data, width of the net and schedule
+scale: str = "sample"  # sample, imagenette128, imagenette or imagenet: data, width and schedule
 spec: str = "source2012"  # source2012 or paper: which reading of AlexNet
 epochs: int = 0  # passes through the training pictures; 0: the scale's own
 batch: int = 0  # pictures in a minibatch; 0: the scale's own

@@ -1,9 +1,14 @@
 """README and docs say what code and rows say."""
 
+import base64
 import importlib.util
+import re
 
+import nbformat.v4 as v4
 import pytest
+from test_scorecard import pairs
 
+from alexlib import rows, scorecard
 from alexlib.paths import ROOT
 
 SPEC = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
@@ -22,8 +27,51 @@ def test_generated_parts_are_up_to_date(page):
     assert "<!-- generated: " in text and docs.render(text) == text, "run: make docs"
 
 
-def test_figure_belongs_to_the_rows():
-    assert docs.stamp(docs.FIGURES / "04_readings.png") == docs.digest(docs._recorded()), "run: make docs"
+def test_figures_belong_to_the_rows():
+    for name, (drawn_from, _) in docs._figures().items():
+        expected = scorecard.fingerprint(drawn_from) if drawn_from else None
+        assert docs.stamp(docs.FIGURES / name) == expected, f"{name}; run: make docs"
+
+
+def test_the_forest_is_drawn_from_the_largest_group_of_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
+    assert docs._figures()[docs.FOREST][0] == [] and docs.forest() == "*Not drawn yet.*"
+    few = pairs("no-lrn", (9.0,), scale="imagenette128", epochs=3)
+    many = pairs("no-lrn", (1.4, 1.5), scale="imagenette128") + pairs("no-dropout", (1, 2), scale="imagenette128")[1::2]
+    for row in few + many:
+        rows.append(row)
+    drawn_from, draw = docs._figures()[docs.FOREST]
+    (axis,) = draw().axes
+    assert drawn_from == many and "](reports/figures/03_ablations.png)" in docs.forest()
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["no-dropout: test error", "no-dropout: overfitting", "no-lrn: test error"]
+    assert axis.get_title(loc="left") == "1 of 3 effects differ from zero (imagenette128)"
+
+
+def test_the_kernels_are_those_of_the_report(monkeypatch, tmp_path):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
+    assert docs.kernels() == "*Not drawn yet.*"
+    for scale, picture in (("imagenette", b"near"), ("cifar10", b"far"), ("sample", b"generated")):
+        shown = v4.new_output("display_data", {"image/png": base64.b64encode(picture).decode()})
+        cells = [v4.new_code_cell("1"), v4.new_code_cell("plots.kernels(weights)", outputs=[shown])]
+        ran = {"parameters": {"scale": scale}, "input_path": "notebooks/05_features.ipynb"}
+        (tmp_path / scale).mkdir()
+        book = v4.new_notebook(cells=cells, metadata={"papermill": ran})
+        (tmp_path / scale / "05_features.ipynb").write_text(v4.writes(book))
+        (tmp_path / scale / "05_features.html").touch()
+    assert docs.reported_kernels() == b"near" and docs.kernels().endswith("](reports/figures/05_kernels.png)")
+
+
+def test_the_committed_kernels_are_those_of_the_report():
+    file = docs.FIGURES / docs.KERNELS
+    assert (file.read_bytes() if file.exists() else None) == docs.reported_kernels(), "run: make docs"
+
+
+def test_the_scorecard_counts_all_claims_and_shows_those_with_evidence():
+    head, _, table = docs.verdicts().partition("\n\n")
+    known = scorecard.card(scorecard.record())
+    assert head.startswith(f"{len(known)} claims: ") and sum(map(int, re.findall(r"\d+", head))) == 2 * len(known)
+    assert len(table.splitlines()) == 2 + sum(bool(entry["lines"]) for entry in known)
 
 
 def test_render_replaces_what_is_between_the_markers_alone():

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -53,6 +54,26 @@ def test_the_kernels_are_the_equation(n, maps, towers, rectify):
         for ours, true in zip(found, expected, strict=True):
             assert ours.dtype == dtype and ours.is_contiguous(memory_format=torch.channels_last)
             torch.testing.assert_close(ours.double(), true, rtol=bound, atol=bound / 10)
+
+
+@pytest.mark.parametrize(("n", "maps", "towers"), [(5, 12, 2), (3, 4, 1), (9, 6, 1), (1, 2, 2)])
+def test_what_is_compiled_is_the_equation(n, maps, towers):
+    torch.manual_seed(0)
+    norm = LocalResponseNorm(n, 2.0, 1e-3, 0.75, towers)
+    for x in (channels_last(3, maps, 4, 5).double().requires_grad_(), torch.randn(3, maps).double().requires_grad_()):
+        g, loop = torch.randn_like(x), partial(lrn_loop, n=n, k=2.0, alpha=1e-3, beta=0.75, towers=towers)
+        for found, true in zip(gradients(norm.formula, x, g=g), gradients(loop, x, g=g), strict=True):
+            torch.testing.assert_close(found, true)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="no C++ compiler")
+@pytest.mark.parametrize("name", ["paper", "source2012"])
+def test_a_compiled_net_is_the_net(name):
+    torch.manual_seed(5)
+    model = build(NETS[name].net).to(memory_format=torch.channels_last).eval()
+    x = torch.randn(2, 3, model.net.input, model.net.input) * 60
+    torch.testing.assert_close(torch.compile(model, fullgraph=True)(x), model(x), rtol=1e-4, atol=1e-5)
 
 
 @compiled

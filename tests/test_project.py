@@ -14,14 +14,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import alexlib
+from alexlib import paper
 from alexlib.paths import ROOT
 
 ORDER = (  # a module imports only from those before it
     *("paths", "native", "interrupt", "parallel", "progress"),
-    *("stats", "paper", "claims", "settings", "config", "layers", "towers", "nets", "diagnostics"),
+    *("stats", "paper", "claims", "verdicts", "settings", "config", "layers", "towers", "nets", "diagnostics"),
     *("sample", "pictures", "pack", "sources", "check", "data", "augment", "transforms", "batches"),
     *("optim", "ablations", "watch", "checkpoint", "rows", "train", "workers", "study", "glimpse", "race", "findings"),
-    *("plots", "tower_plots", "contrasts", "gallery", "report", "__main__"),
+    *("retrieval", "features", "foreign", "costs", "scorecard"),
+    *("plots", "tower_plots", "contrasts", "gallery", "feature_plots", "site", "report", "__main__"),
 )
 THIRD_PARTY = {"torch", "torchvision", "numpy", "matplotlib", "PIL"}  # elsewhere: inside functions only
 SOURCES = sorted((ROOT / "alexlib").rglob("*.py"))
@@ -82,7 +84,7 @@ def code_lines(text):
 def test_the_library_stays_thin():
     texts = {path.name: path.read_text() for path in SOURCES}
     assert {name: n for name, text in texts.items() if (n := len(text.splitlines())) > 300} == {}
-    assert sum(map(code_lines, texts.values())) < 4500
+    assert sum(map(code_lines, texts.values())) < 5500
 
 
 def test_code_lines_are_counted():
@@ -117,6 +119,25 @@ def test_constraints_satisfy_the_ranges():
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
     torch, vision = (int(pins[name].split(".")[1]) for name in ("torch", "torchvision"))
     assert vision == torch + 15
+
+
+def test_the_citation_has_what_the_format_requires():
+    """Citation File Format 1.2.0: required keys of the file, of its references, persons and entities."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["cff-version"] == "1.2.0" and cited["version"] == PROJECT["version"]
+    assert cited["license"] == PROJECT["license"] and cited["type"] == "software"
+    works = {work["type"]: work for work in cited["references"]}
+    assert works.keys() == {"conference-paper", "software-code"} and cited["message"]
+    for work in (cited, *works.values()):
+        assert work["title"] and work["authors"]
+        assert all("name" in one or {"family-names", "given-names"} <= one.keys() for one in work["authors"])
+        assert all(type(work.get(key, 0)) is int for key in ("year", "start", "end"))
+    assert [one["family-names"] for one in works["conference-paper"]["authors"]] == [
+        "Krizhevsky",
+        "Sutskever",
+        "Hinton",
+    ]
+    assert works["software-code"]["repository-code"].removeprefix("https://") in paper.__doc__
 
 
 def test_makefile_has_the_documented_targets():
