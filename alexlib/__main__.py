@@ -4,7 +4,6 @@ import argparse
 import ast
 import sys
 
-
 BENCHMARKS = {
     "step": "training steps of several nets; the response norm alone",
     "floors": "a training step layer by layer, against what the machine can do",

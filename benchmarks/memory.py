@@ -1,6 +1,6 @@
 """A set larger than the memory it is given: packed, loaded and read for training under a limit.
 
-    python benchmarks/memory.py [--pictures 4000] [--limit 300]
+    python benchmarks/memory.py [--pictures 4000] [--limit 400]
 
 Writes as many JPEG files, 256 x 256, then packs them and assembles an epoch of training batches in a process whose
 writable memory (Linux: RLIMIT_DATA) may not grow by more than `limit` MB beyond what its libraries take when they are
@@ -66,7 +66,7 @@ def writable() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=4000)
-    parser.add_argument("--limit", type=int, default=300, help="MB")
+    parser.add_argument("--limit", type=int, default=400, help="MB")
     args = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("a limit on writable memory is known on Linux alone")
