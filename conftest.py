@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -12,6 +13,9 @@ _given = os.environ.get("ALEXLIB_TEST_RUNS")  # a folder to keep, to look at wha
 _folder = _given or tempfile.mkdtemp(prefix="alexlib-tests-")
 os.environ["ALEXLIB_RUNS"] = os.path.join(_folder, "runs")
 os.environ["ALEXLIB_REPORTS"] = os.path.join(_folder, "reports")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a shell's background: what tests start would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure():

@@ -289,9 +289,8 @@ def speed() -> str:
                 if case.startswith(start)
             ]
             where = f"{ours['device']}, batch {ours['batch']}, bf16"
-            text.append(
-                f"A training step of the paper's net ({where}): **{ours['value']:.0f} pictures/s**, {', '.join(others)}."
-            )
+            rate = f"**{ours['value']:.0f} pictures/s**"
+            text.append(f"A training step of the paper's net ({where}): {rate}, {', '.join(others)}.")
     return "\n\n".join(text)
 
 

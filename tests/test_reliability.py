@@ -552,7 +552,11 @@ def test_workers_save_before_they_end_and_print_nothing(tmp_path, number, status
         time.sleep(0.05)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     os.killpg(parent.pid, number) if number == signal.SIGINT else parent.send_signal(number)
-    _, said = parent.communicate(timeout=60)
+    try:
+        _, said = parent.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(parent.pid, signal.SIGKILL)
+        raise
     assert parent.returncode == status and said.count("Traceback") == (number == signal.SIGINT), said
     assert "stopped with 0 of 3 runs done; the same command goes on from there" in said
     for place in (tmp_path / "a", tmp_path / "b"):
