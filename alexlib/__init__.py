@@ -10,6 +10,7 @@
     verdicts  a finding beside what the register says of its claim
     settings  fields of dataclasses that know their meaning and valid values
     config    frozen specs (`Net`, `Augment`, `Train`), the readings `PAPER` and `SOURCE2012`, the scales
+    native    the response norm in C, built at first use
     layers    local and spatial response norm, non-inverted dropout, a linear layer in towers
     towers    the net on two devices, a tower on each; the colour of their kernels
     nets      `AlexNet`, stage by stage; initial weights; shapes and cost

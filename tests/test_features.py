@@ -84,7 +84,7 @@ def test_activations_are_the_layers_own_outputs_and_maps_count_with_their_strong
     x = torch.tensor(pictures.pixels[:, 4:68, 4:68].astype(np.float32) - pictures.mean[4:68, 4:68]).permute(0, 3, 1, 2)
     model = net.model
     with torch.no_grad():
-        conv2 = model.conv2(model.relu1(model.pool1(model.lrn1(model.conv1(model.edge1(x))))))
+        conv2 = model.conv2(model.relu1(model.pool1(model.lrn1(model.conv1(x)))))
         fc7 = torch.nn.Sequential(*itertools.takewhile(lambda stage: stage is not model.relu7, model))(x)
     strongest = [[max(itertools.chain(*rows)) for rows in maps] for maps in conv2.tolist()]
     np.testing.assert_allclose(made["conv2"], strongest, rtol=1e-4)
@@ -208,7 +208,8 @@ def test_receptive_fields_of_torchvisions_net():
 
 def test_every_layer_of_the_paper_has_its_place():
     net = features.of_run(finished(), images())
-    assert [type(net.layer(name)).__name__ for name in features.LAYERS] == ["Conv2d"] * 5 + ["Linear"] * 3
+    kinds = [torch.nn.Conv2d] * 5 + [torch.nn.Linear] * 3
+    assert all(isinstance(net.layer(name), kind) for name, kind in zip(features.LAYERS, kinds, strict=True))
 
 
 def test_what_excites_a_unit_and_where():

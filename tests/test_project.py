@@ -142,7 +142,7 @@ def test_the_citation_has_what_the_format_requires():
 
 def test_makefile_has_the_documented_targets():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert targets == {"help", "train", "reports", "test", "lab", "docs", "lint", "format", "clean"}
+    assert targets == {"help", "train", "reports", "test", "bench", "lab", "docs", "lint", "format", "clean"}
 
 
 def test_no_file_names_a_folder_of_somebodys_machine():

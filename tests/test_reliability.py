@@ -36,7 +36,7 @@ STEPS = 4  # an epoch of the 64 pictures
 linux = pytest.mark.skipif(sys.platform != "linux", reason="as Linux does it")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """Nets this small gain nothing from threads."""
     threads = torch.get_num_threads()
@@ -63,8 +63,7 @@ def same(a, b):
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
-    torch.set_num_threads(1)
+def undisturbed(one_thread):
     return trained()
 
 
