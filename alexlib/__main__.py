@@ -22,7 +22,7 @@ def report(args) -> int:
     given = {name: value_of(text) for name, text in args.parameters}
     given |= {"scale": args.scale} if args.scale else {}
     if args.notebook == "index":
-        print(site.index())
+        print(*(site.index(folder) for folder in ("", "sample") if (site.reports_root() / folder).is_dir()), sep="\n")
         return 0
     if args.notebook != "all":
         return _reported(reports, args.notebook, given, args.out)
@@ -32,7 +32,8 @@ def report(args) -> int:
     for name in lacking:
         print(f"{name} has no such scale: left out", file=sys.stderr)
     failed = sum(_reported(reports, name, values) for name, values in runs.items())
-    print(f"{len(runs)} reports, {failed} failed: {site.index()}")
+    folder = "sample" if given.get("scale", "sample") == "sample" else ""
+    print(f"{len(runs)} reports, {failed} failed: {site.index(folder)}")
     return min(failed, 1)
 
 

@@ -16,7 +16,7 @@ from .data import Images
 from .paths import ROOT, reports_root, write_whole
 from .progress import TERMINAL
 from .rows import provenance
-from .site import failure, index, page, title
+from .site import failure, index, index_of, page, title
 
 NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -141,7 +141,7 @@ def run(notebook: str | Path, parameters: dict | None = None, out=None) -> Path:
             write_whole(out, lambda file: file.write(text.encode()))
             page(out)
     if out.is_relative_to(reports_root()):
-        index()
+        index(index_of(out))
     if failed:
         raise ReportError(f"{path.stem} failed, {failed}\n  its report: {out.with_suffix('.html')}")
     return out

@@ -84,7 +84,7 @@ def _way_up(path: Path) -> str:
     """A link to the index, for the pages of the site."""
     if not path.is_relative_to(reports_root()):
         return ""
-    up = Path(os.path.relpath(reports_root() / "index.html", path.parent)).as_posix()
+    up = Path(os.path.relpath(reports_root() / index_of(path) / "index.html", path.parent)).as_posix()
     return f'<nav class="alexlib-site"><a href="{up}">All reports</a></nav>'
 
 
@@ -122,16 +122,22 @@ def mathml(tex: str, display: str = "inline") -> str:
 # ---- the index ------------------------------------------------------------------------------------------------
 
 
-def index(sample: bool = True) -> Path:
-    """Write `index.html` over all reports, those of sample runs too unless told otherwise."""
-    text = index_text(sample)
-    write_whole(reports_root() / "index.html", lambda out: out.write(text.encode()))
-    return reports_root() / "index.html"
+def index(folder: str = "") -> Path:
+    """Write the `index.html` of a folder of reports, "" or "sample"."""
+    text, file = index_text(folder), reports_root() / folder / "index.html"
+    write_whole(file, lambda out: out.write(text.encode()))
+    return file
 
 
-def index_text(sample: bool = True) -> str:
-    """The index, from what the reports say of themselves: the page of no scale first, then scale by scale."""
-    lines = "\n".join(_line(path) for path in reports() if sample or path.parent.name != "sample")
+def index_of(path: Path) -> str:
+    """Which index a report is in: sample runs, which are not committed, have one of their own."""
+    return "sample" if path.parent == reports_root() / "sample" else ""
+
+
+def index_text(folder: str = "") -> str:
+    """An index, from what the reports say of themselves: the page of no scale first, then scale by scale."""
+    shown = [path for path in reports() if index_of(path) == folder or path.parent == reports_root()]
+    lines = "\n".join(_line(path, reports_root() / folder) for path in shown)
     head = ("report", "scale", "state", "made", "took", "parameters", "code", "device")
     return INDEX % ("".join(f"<th>{name}</th>" for name in head), lines)
 
@@ -154,10 +160,10 @@ def places() -> dict[tuple[str, str], str]:
     return found
 
 
-def _line(path: Path) -> str:
+def _line(path: Path, home: Path) -> str:
     book = json.loads(path.read_text())
     ran, made = book["metadata"].get("papermill", {}), book["metadata"].get("alexlib", {})
-    link = path.relative_to(reports_root()).as_posix()
+    link = Path(os.path.relpath(path, home)).as_posix()
     name = f'<a href="{link.removesuffix(".ipynb")}.html">{escape(title(book))}</a> (<a href="{link}">.ipynb</a>)'
     given = dict(ran.get("parameters", {}))
     scale, wrong = given.pop("scale", "-"), failure(book)

@@ -407,8 +407,8 @@ def refresh() -> list[Path]:
         file.write_bytes(drawn)
         written.append(file)
     index = FIGURES.parent / "index.html"
-    if not index.exists() or site.index_text(sample=False) != index.read_text():
-        written.append(site.index(sample=False))
+    if not index.exists() or site.index_text() != index.read_text():
+        written.append(site.index())
     return written
 
 

@@ -101,7 +101,7 @@ def test_failing_notebook_keeps_its_report(tmp_path, capfd):
     assert __main__.main(["report", str(path)]) == 1
     error = capfd.readouterr().err
     assert "error: 11_failing failed, In [3]: ValueError: unknown scale 'nowhere'" in error
-    assert "failed</span>: In [3]: ValueError: unknown scale" in (report.reports_root() / "index.html").read_text()
+    assert "failed</span>: In [3]: ValueError: unknown scale" in (out.parent / "index.html").read_text()
     assert "**failed**: `In [3]: ValueError" in "".join(json.loads(out.read_text())["cells"][-1]["source"])
     assert "Traceback" not in error and "TCP" not in error and str(out.with_suffix(".html")) in error
     traceback = json.loads(out.read_text())["cells"][-2]["outputs"][0]["traceback"]
