@@ -36,7 +36,7 @@ def fits(x, towers: int, n: int, beta: float) -> bool:
         and x.shape[1] // towers <= MAPS
         and n // 2 <= HALF
         and not torch.compiler.is_compiling()
-        and library() is not None
+        and kernels() is not None
     )
 
 
@@ -69,7 +69,7 @@ class ResponseNorm(torch.autograd.Function):
 def _over_rows(kernel: str, tensors: tuple, maps: int, half: int, k: float, alpha: float, rectify: bool) -> None:
     """Run a kernel on the rows of some tensors, in as many threads as torch uses, and in the same ones."""
     x = tensors[0]
-    call = getattr(library(), f"{kernel}_{NAMES[x.dtype]}")
+    call = getattr(kernels(), f"{kernel}_{NAMES[x.dtype]}")
     starts = (ctypes.c_void_p(t.data_ptr()) for t in tensors)
     sizes = ctypes.c_long(x.numel() // maps), ctypes.c_long(maps)
     call(
@@ -84,7 +84,7 @@ def _over_rows(kernel: str, tensors: tuple, maps: int, half: int, k: float, alph
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def kernels() -> ctypes.CDLL | None:
     """The kernels; None without a compiler, or where it fails, which leads to a warning."""
     compiler = shutil.which(os.environ.get("CC") or "cc")
     if os.environ.get("ALEXLIB_NATIVE") == "0" or not compiler:

@@ -59,7 +59,7 @@ def steps(kind: str, precision: str, how: str, batch: int, device: str) -> Itera
     if "ours" in how:
         keep_freed_memory(device)
     if "plain" in how:
-        native.library = lambda: None
+        native.kernels = lambda: None
     x, labels = torch.rand(batch, 3, 224, 224) * 255 - 120, torch.randint(0, 1000, (batch,))
     if kind in ("newcomer", "torchvision"):
         model = newcomer(1000) if kind == "newcomer" else torchvision.models.alexnet()
@@ -94,11 +94,11 @@ def norms(batch: int) -> dict[str, Iterator]:
 
     def both(norm, x, plain=False):
         x, g = x.requires_grad_(), torch.randn_like(x)
-        library = native.library
+        built = native.kernels
         while True:
-            native.library = (lambda: None) if plain else library
+            native.kernels = (lambda: None) if plain else built
             torch.autograd.grad(norm(x), x, g)
-            native.library = library
+            native.kernels = built
             yield
 
     def copies(x):

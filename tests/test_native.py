@@ -18,7 +18,7 @@ from alexlib.layers import FirstConv, LocalResponseNorm
 from alexlib.nets import AlexNet, CifarNet, build
 from alexlib.train import autocast
 
-compiled = pytest.mark.skipif(native.library() is None, reason="no C compiler")
+compiled = pytest.mark.skipif(native.kernels() is None, reason="no C compiler")
 SMALL = {"width": 0.125, "classes": 5, "input": 99}
 
 
@@ -133,18 +133,18 @@ def test_what_the_kernels_cannot_do_torch_does(change, beta):
 @pytest.fixture
 def unbuilt(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.library.cache_clear()
+    native.kernels.cache_clear()
     yield tmp_path
-    native.library.cache_clear()
+    native.kernels.cache_clear()
 
 
 @compiled
 def test_the_kernels_are_built_once(unbuilt, monkeypatch):
-    assert native.library() is not None
+    assert native.kernels() is not None
     (built,) = unbuilt.glob("alexlib/*")
-    native.library.cache_clear()
+    native.kernels.cache_clear()
     monkeypatch.setattr(native, "_build", None)  # would be an error
-    assert native.library() is not None and list(unbuilt.glob("alexlib/*")) == [built]
+    assert native.kernels() is not None and list(unbuilt.glob("alexlib/*")) == [built]
 
 
 @pytest.mark.parametrize("way", ["switched off", "no compiler", "a compiler that fails"])
@@ -159,7 +159,7 @@ def test_without_kernels_the_same_numbers_come_out(unbuilt, monkeypatch, way):
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         y = LocalResponseNorm(towers=2)(x, rectify=True)
-    assert native.library() is None
+    assert native.kernels() is None
     assert [str(w.message) for w in warned if "kernels.c" in str(w.message)] == [] or "fails" in way
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
 
@@ -170,7 +170,7 @@ def test_a_failing_compiler_says_what_it_said(unbuilt, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setenv("CC", str(script))
     with pytest.warns(UserWarning, match="could not be built.*no room"):
-        assert native.library() is None
+        assert native.kernels() is None
     assert not list(unbuilt.glob("alexlib/*.so"))
 
 
