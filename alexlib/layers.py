@@ -1,4 +1,4 @@
-"""The layers of 2012 that torch lacks or means differently: response norms, dropout, a linear layer in towers."""
+"""The layers of 2012 that torch lacks, means differently or does slowly: response norms, conv1, dropout, towers."""
 
 import torch
 import torch.nn.functional as F

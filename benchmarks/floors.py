@@ -15,8 +15,8 @@ import statistics
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from record import in_processes, in_turns, record, times
+from step import steps
 
 from alexlib.config import PAPER
 from alexlib.nets import AlexNet, Stages, trace
@@ -56,22 +56,6 @@ def passes(stages: list[torch.nn.Module], shape: tuple, pictures: bool) -> Itera
             y = net(x)
         g = torch.randn_like(y) if g is None else g
         torch.autograd.grad(y, wanted, g)
-        yield
-
-
-def whole(batch: int) -> Iterator[None]:
-    """Endless training steps."""
-    keep_freed_memory("cpu")
-    model = AlexNet(PAPER).to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, PAPER.train)
-    x, labels = torch.randn(batch, 3, 224, 224) * 60, torch.randint(0, 1000, (batch,))
-    x = x.contiguous(memory_format=torch.channels_last)
-    while True:
-        with autocast("cpu", "bf16"):
-            scores = model(x).float()
-        F.cross_entropy(scores, labels).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
         yield
 
 
@@ -127,7 +111,7 @@ def main() -> None:
     arithmetic = 1e9 * statistics.median(speeds["matrix product, bf16"])
     memory = 1e9 * statistics.median(copied["copy"])
     parts = layers(model, args.batch)
-    runs, _ = in_processes({"whole step": (whole, args.batch)}, args.rounds)
+    runs, _ = in_processes({"whole step": (steps, "paper", "bf16", "ours", args.batch, "cpu")}, args.rounds)
     cases = {p["name"]: passes(p["stages"], p["shape"], p["name"] == "conv1") for p in parts}
     cases["update"] = updates()
     count = sum(p.numel() for p in model.parameters())

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,12 @@ def main() -> None:
         os.environ["ALEXLIB_RUNS"] = f"{folder}/runs"
         write(Path(folder, "set"), args.pictures)
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            found = pool.submit(bounded, f"{folder}/set", args.limit * 10**6).result()
+            try:
+                found = pool.submit(bounded, f"{folder}/set", args.limit * 10**6).result()
+            except (BrokenProcessPool, MemoryError, RuntimeError) as error:  # torch's own error is a RuntimeError
+                sys.exit(
+                    f"it did not get by with {args.limit} MB: {str(error).splitlines()[0] if str(error) else error!r}"
+                )
     runs = {f"{name} below the limit": [found[name][0] / found[name][1]] for name in ("pack", "read")}
     about = {"set_mb": found["set"] // 10**6, "limit_mb": args.limit, "grown_mb": found["grown"] // 10**6}
     record("memory", "pictures/s", runs, {}, **about, batch=None)

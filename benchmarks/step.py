@@ -4,8 +4,9 @@
 
 Pictures are in memory. Each case has a process of its own, the processes take turns. What is compared: the paper's net
 from torch's modules in float32, as one writes it; the same under `torch.compile`, where a C++ compiler is at hand;
-torchvision's `alexnet`, which is another net (no LRN, no groups, 64 to 384 kernels: two thirds of the arithmetic); and
-ours. Writes `benchmarks/results/<machine>.json`: pictures/s, the ratio to the first case, peak memory of each process.
+torchvision's `alexnet`, which is another net (no LRN, no groups, 64 to 384 kernels, as many multiply-adds but for
+1 %); and ours. Writes `benchmarks/results/<machine>.json`: pictures/s, the ratio to the first case, peak memory of each
+process.
 """
 
 import argparse

@@ -276,7 +276,7 @@ def speed() -> str:
     words = {
         "newcomer:": "the same net from torch's modules in fp32",
         "newcomer under": "that under `torch.compile`",
-        "torchvision": "torchvision's `alexnet` in fp32, which does less arithmetic",
+        "torchvision": "torchvision's `alexnet` in fp32, which has as much arithmetic and no LRN",
     }
     text = []
     for results in _results():
