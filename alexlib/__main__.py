@@ -2,7 +2,10 @@
 
 import argparse
 import ast
+import os
 import sys
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: waiting threads must not spin
 
 BENCHMARKS = {
     "step": "training steps of several nets; the response norm alone",
@@ -64,6 +67,14 @@ def train(args) -> int:
             print("{measure} error, {views}: {value:.2f} % ({low:.2f} to {high:.2f}, n = {n})".format(**row))
         print(run.folder)
     parallel.stop()
+    return 0
+
+
+def study(args) -> int:
+    """All runs of the protocol that have no row yet."""
+    from . import studies
+
+    studies.carry_out(args.blocks, args.jobs)
     return 0
 
 
@@ -158,6 +169,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--run", help="folder under runs/ (default: named after the settings)")
     command.add_argument("--on-error", **on_error)
     command.add_argument("--set", dest="fields", **pair, help="any field of the reading; may be repeated")
+
+    command = commands.add_parser("study", help="begin, or go on with, the runs of the protocol (docs/protocol.md)")
+    command.set_defaults(call=study)
+    command.add_argument("blocks", nargs="*", help="ids of blocks in tables/protocol.toml (default: all, in order)")
+    command.add_argument("--jobs", type=int, default=2, help="runs at a time, in processes of their own (default: 2)")
 
     command = commands.add_parser("bench", help="measure what is fast, side by side (ten minutes)")
     command.set_defaults(call=bench)

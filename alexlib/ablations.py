@@ -22,7 +22,7 @@ class Variant:
     """One change of the baseline, with the claims of the register that it tests: (claim, what is measured).
 
     `changes` are fields of a spec with AlexNet, `small` those of a spec with a CIFAR net (None: not for this kind).
-    `differs` names what `evidence` shows of the change.
+    `differs` names what `evidence` shows of the change. `against` is the variant that it is compared with.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Variant:
     small: dict | None = None
     claims: tuple[tuple[str, str], ...] = ()
     small_claims: tuple[tuple[str, str], ...] = ()
+    against: str = "baseline"
 
     def of(self, base: Spec) -> Spec | None:
         """The baseline with this change; None for a net that it does not fit."""
@@ -40,6 +41,7 @@ class Variant:
         return None if changes is None else base.replace(**changes)
 
 
+WIDE = {"units": (8192, 8192)}
 NO_CROPS = {"crop": "centre", "flip": False}
 TEST, GAP, TRAINING, LENGTH = "test error", "overfitting", "training error", "epochs to an error"
 TEST5 = "top-5 test error"  # of the twin of a claim about the test error, where there are classes enough
@@ -56,8 +58,13 @@ VARIANTS = (
         {"lrn": (1,), "spatial_norm": ()}, ("stages", "norms"), claims=(("conv2-norms", TEST),),
     ),
     Variant(
-        "no-dropout", "dropout", "dropout 0", {"dropout": 0.0}, ("dropout",),
+        "no-dropout", "dropout", "no dropout; the outputs of fc6 and fc7 are halved in training as in testing",
+        {"dropout": 0.0, "fc_factor": 0.5}, ("dropout",),
         claims=(("dropout-overfit", GAP), ("dropout-iterations", LENGTH)),
+    ),
+    Variant(
+        "bias-zero", "init", "all biases start at 0", {"init_bias": (0.0,) * 8}, ("biases",),
+        claims=(("bias-one", LENGTH),),
     ),
     Variant(
         "no-crops-flips", "augmentation", "the centre of each picture only", NO_CROPS, ("windows",), NO_CROPS,
@@ -82,10 +89,17 @@ VARIANTS = (
     *(
         Variant(
             f"no-conv{i}", "depth", f"without conv{i}", {"omit": (i,)},
-            ("stages", "shapes", "padding", "spread", "activations"),
+            ("stages", "shapes", "padding", "spread", "activations", "biases"),
             claims=(("remove-middle", TEST),),
         )
         for i in (3, 4, 5)
+    ),
+    *(
+        Variant(
+            f"no-conv{i}", "depth", f"without conv{i}; conv{i + 1} takes over its {'stride and ' * (i == 1)}pool",
+            {"omit": (i,)}, ("stages", "shapes", "padding", "spread", "norms", "activations", "biases"),
+        )
+        for i in (1, 2)
     ),
     Variant(
         "lrn-paper-strength", "lrn", "alpha 1e-4, as the text says, not 2e-5", {"lrn_alpha": 1e-4}, ("norms",),
@@ -97,7 +111,19 @@ VARIANTS = (
     ),
     Variant("no-spatial-norm", "lrn", "without the norm that the paper does not mention", {"spatial_norm": ()},
             ("stages", "norms")),
-    Variant("dropout-quarter", "dropout", "dropout .25", {"dropout": 0.25}, ("dropout",)),
+    Variant(
+        "dropout-quarter", "dropout", "dropout .25, with the same mean activations as .5",
+        {"dropout": 0.25, "fc_factor": 2 / 3}, ("dropout",),
+    ),
+    Variant(
+        "wide-fc", "size", "fc6 and fc7 with twice the units of the scale", WIDE, ("shapes",),
+    ),
+    Variant(
+        "wide-fc-no-dropout", "size", "the same without dropout, outputs halved",
+        WIDE | {"dropout": 0.0, "fc_factor": 0.5}, ("shapes", "dropout"),
+        claims=(("dropout-overfit", GAP),), against="wide-fc",
+    ),
+    Variant("half-width", "size", "half the kernels and units of every layer", {"width": 0.25}, ("shapes", "spread")),
     Variant(
         "no-decay", "decay", "no weight decay", {"decay": 0.0}, ("decay",), {"decay": 0.0},
         (("weight-decay", TRAINING),),
@@ -156,6 +182,7 @@ def evidence(spec: Spec) -> dict:
         "dropout": reprs(Dropout),
         "activations": reprs(*activations),
         "spread": tuple(stage.weight.std().item() for stage in weighted.values()),
+        "biases": tuple(stage.bias.mean().item() for stage in weighted.values()),
         "decay": tuple(group["weight_decay"] for group in optimizer.param_groups),
         **_pictures(spec.augment),
     }

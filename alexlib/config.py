@@ -25,7 +25,11 @@ class Net:
     units: tuple = setting((4096, 4096), "units of fc6 and fc7, both towers together", length=2)
     towers: int = setting(2, "towers; conv2, conv4 and conv5 read their own tower only", one_of=(1, 2))
     cross_talk: bool = setting(True, "conv3, fc6 and fc7 read both towers", one_of=(True, False))
-    omit: tuple = setting((), "hidden layers left out", each=(3, 4, 5, 6, 7))
+    omit: tuple = setting(
+        (),
+        "hidden layers left out; the convolution after conv1 or conv2 takes over its stride and pool",
+        each=(1, 2, 3, 4, 5, 6, 7),
+    )
     activation: str = setting("relu", "non-linearity of the hidden layers", one_of=ACTIVATIONS)
     overlapping: bool = setting(True, "3x3 pools with stride 2, else 2x2 with stride 2", one_of=(True, False))
     lrn: tuple = setting((1, 2), "conv layers followed by response normalisation", each=(1, 2, 3, 4, 5))
@@ -37,6 +41,9 @@ class Net:
     spatial_norm: tuple = setting((), "conv layers with a second norm, over 5x5 positions", each=(1, 2, 3, 4, 5))
     spatial_alpha: float = setting(1e-3 / 25, "spatial norm: factor of the SUM of squares (k = 1)", low=0, high=10)
     dropout: float = setting(0.5, "probability that a unit of fc6, fc7 is dropped", low=0, high=0.99)
+    fc_factor: float = setting(
+        1.0, "the outputs of fc6 and fc7 are multiplied by this, in training and in testing", low=0.01, high=100
+    )
     init_std: tuple = setting((0.01,) * 8, "standard deviation of the initial weights, layer by layer", length=8)
     init_bias: tuple = setting((0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0), "initial biases, layer by layer", length=8)
 
@@ -100,8 +107,9 @@ class Train:
         "plateau",
         "plateau: / 10 when the validation error stops improving, three times; four-step: equal quarters at factors"
         " 250^(-i/3), biases two halves at 1 and 1/10; hand-2012: the drops of run 145 as shares of the run; late:"
-        " weights / 10 after 7/8 of the run, / 100 after 15/16; constant",
-        one_of=("plateau", "four-step", "hand-2012", "late", "constant"),
+        " weights / 10 after 7/8 of the run, / 100 after 15/16; two-drops: all / 10 after 3/4 of the run, / 100 after"
+        " 7/8; constant",
+        one_of=("plateau", "four-step", "hand-2012", "late", "two-drops", "constant"),
     )
     patience: float = setting(
         0.055,
@@ -255,6 +263,13 @@ SCALES = {
         Scale(
             "imagenette128", "imagenette", 144, "the same at 128 pixels, as later studies did; CPU, a run in minutes",
             {"classes": 10, "input": 128, "epochs": 20, "batch": 64, "lr": 0.005},
+        ),
+        Scale(
+            "miniimagenet", "miniimagenet", 144, "100 classes of ImageNet at 128 pixels; CPU, an hour a run",
+            {
+                "classes": 100, "input": 128, "width": 0.5, "epochs": 24, "batch": 128, "lr": 0.01,
+                "schedule": "two-drops", "conv1_freeze": 1.0,
+            },
         ),
         Scale("imagenet", "imagenet", 256, "ILSVRC-2012; one to many GPUs", {"validation": 0.02}),
     )

@@ -152,19 +152,23 @@ class Dropout(nn.Module):
     """Dropout as in the paper (section 4.2; layer.cu): zeroes units in training, multiplies all by 1 - p in use.
 
     `torch.nn.Dropout` divides by 1 - p in training instead, which feeds the next layer activations twice as large.
+    `factor` multiplies all outputs, in training and in use: a net without dropout (p = 0) needs a factor of .5 to feed
+    the next layer the same mean activations as one with p = .5.
     """
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: float = 0.5, factor: float = 1.0):
         super().__init__()
-        self.p = p
+        self.p, self.factor = p, factor
 
     def forward(self, x):
-        if self.training:
-            return x * torch.empty_like(x).bernoulli_(1 - self.p)
-        return x * (1 - self.p)
+        if not self.training:
+            return x * ((1 - self.p) * self.factor)
+        if self.p:
+            x = x * torch.empty_like(x).bernoulli_(1 - self.p)
+        return x if self.factor == 1 else x * self.factor
 
     def extra_repr(self):
-        return f"p={self.p:g}"
+        return f"p={self.p:g}" + f", factor={self.factor:g}" * (self.factor != 1)
 
 
 class FirstConv(nn.Conv2d):

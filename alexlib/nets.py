@@ -78,18 +78,21 @@ class AlexNet(Stages):
         self.net = net = net.net if isinstance(net, Spec) else net
         self.devices = two_devices(devices, net.towers) if devices else None
         self._side, self._maps = net.input, 3
+        pools = []  # of layers that are left out: they follow the next convolution, or the last one
         for i in range(1, 6):
+            pools += [f"pool{i}"] * (i in (1, 2, 5))
             if i not in net.omit:
-                self._conv_stages(i)
-            elif i == 5:
-                self.pool5 = self._pool()
+                self._conv_stages(i, pools)
+                pools = []
+        for name in pools:
+            self.add_module(name, self._pool())
         self.flatten = nn.Flatten()
         self._units = self._maps * self._side**2  # 256 x 6 x 6 in the paper
         for i in (6, 7):
             if i not in net.omit:
                 self._fc(i, wide(net.units[i - 6], net))
                 self.add_module(f"relu{i}", ACTIVATION_LAYERS[net.activation]())
-                self.add_module(f"dropout{i}", Dropout(net.dropout))
+                self.add_module(f"dropout{i}", Dropout(net.dropout, net.fc_factor))
         self.fc8 = nn.Linear(self._units, net.classes)
         self.initialise()
         if self.devices:
@@ -101,8 +104,8 @@ class AlexNet(Stages):
         with same_precision(self.devices):
             return super().forward((x, cross(x, self.devices[1])))
 
-    def _conv_stages(self, i: int) -> None:
-        """Convolution i with what follows it; an LRN on the linear output leaves the ReLU until after the pool."""
+    def _conv_stages(self, i: int, pools: list[str]) -> None:
+        """Convolution i with what follows it; an LRN on the linear output leaves the ReLU until after the pools."""
         net = self.net
         self._conv(i)
         norms = {}
@@ -110,13 +113,12 @@ class AlexNet(Stages):
             norms["lrn"] = LocalResponseNorm(net.lrn_n, net.lrn_k, net.lrn_alpha, net.lrn_beta, net.towers)
         if i in net.spatial_norm:
             norms["spatial"] = SpatialResponseNorm(alpha=net.spatial_alpha)
-        relu = {"relu": ACTIVATION_LAYERS[net.activation]()}
-        pool = {}
-        if i in (1, 2, 5):
-            pool["pool"] = self._pool()
+        norms = {f"{name}{i}": stage for name, stage in norms.items()}
+        relu = {f"relu{i}": ACTIVATION_LAYERS[net.activation]()}
+        pool = {name: self._pool() for name in pools}
         first_norm = i in net.lrn and i in net.lrn_before_relu
         for name, stage in (norms | pool | relu if first_norm else relu | norms | pool).items():
-            self.add_module(f"{name}{i}", stage)
+            self.add_module(name, stage)
 
     def _pool(self) -> nn.MaxPool2d:
         size = 3 if self.net.overlapping else 2
@@ -127,10 +129,14 @@ class AlexNet(Stages):
         net, (size, stride, pad) = self.net, ((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))[i - 1]
         if not net.overlapping:  # as in layers-147.cfg, so that 6x6 maps come out all the same
             pad = {2: 1, 5: 0}.get(i, pad)
+        first = self._maps == 3  # reads the image
+        if first and i > 1:  # takes over conv1's stride, without padding: 224 pixels make 55 positions, as with conv1
+            stride, pad = 4, 0
         maps, out = self._maps, wide(net.kernels[i - 1], net)
-        steps = -(-(self._side + 2 * pad - size) // stride)  # rounded up: a last window may hang over the edge
-        own = i > 1 and not (net.cross_talk and i == min({3, 4, 5} - set(net.omit), default=0))
+        steps = (self._side + 2 * pad - size) // stride
+        own = not first and not (net.cross_talk and i == min({3, 4, 5} - set(net.omit), default=0))
         if i == 1:
+            steps = -(-(self._side - size) // stride)  # rounded up: the last window hangs over the edge
             conv = FirstConv(maps, out, size, stride, over=steps * stride + size - self._side)  # 224 + 3: 55 windows
         else:
             conv = nn.Conv2d(maps, out, size, stride, pad, groups=net.towers if own else 1)
@@ -149,12 +155,11 @@ class AlexNet(Stages):
         The standard deviations are those of the full width; a layer with fewer inputs gets larger weights, so that what
         arrives at each unit varies as much as in the full net.
         """
-        for name, layer in self.named_children():
-            if hasattr(layer, "weight"):
-                i = int(name[-1])
-                narrower = 1.0 if i == 1 else self.net.width**0.5
-                nn.init.normal_(layer.weight, 0.0, self.net.init_std[i - 1] / narrower)
-                nn.init.constant_(layer.bias, self.net.init_bias[i - 1])
+        layers = [(int(name[-1]), layer) for name, layer in self.named_children() if hasattr(layer, "weight")]
+        for i, layer in layers:
+            narrower = 1.0 if i == layers[0][0] else self.net.width**0.5  # the first one reads all of the image
+            nn.init.normal_(layer.weight, 0.0, self.net.init_std[i - 1] / narrower)
+            nn.init.constant_(layer.bias, self.net.init_bias[i - 1])
 
 
 class CifarNet(Stages):

@@ -53,6 +53,9 @@ def learning_rates(t: Train, history: list[dict]) -> tuple[float, float]:
         return t.lr * min([1.0] + [factor for share, factor in HAND_2012 if done >= share]), bias
     if t.schedule == "late":
         return t.lr * 0.1 ** ((done >= 7 / 8) + (done >= 15 / 16)), bias
+    if t.schedule == "two-drops":
+        factor = 0.1 ** ((done >= 3 / 4) + (done >= 7 / 8))
+        return t.lr * factor, bias * factor
     return t.lr, bias
 
 

@@ -12,29 +12,58 @@ import numpy as np
 import torch
 import torchvision
 
-from alexlib import parallel
-from alexlib.paths import ROOT, reports_root
+from alexlib import parallel, protocol
+from alexlib.paths import ROOT, reports_root, runs_root
 
 
-def path(study: str, scale: str) -> Path:
-    """File of a study's rows: `reports/results/<study>.jsonl`, for sample runs below `reports/sample/` instead."""
-    folder = reports_root() / ("sample" if scale == "sample" else "") / "results"
-    return folder / f"{study}.jsonl"
+def path(study: str, scale: str, evidence: bool = True) -> Path:
+    """File of a study's rows.
+
+    `reports/results/<study>.jsonl` holds evidence, the rows that the protocol lists; `runs/results/` all others;
+    `reports/sample/results/` those of sample runs.
+    """
+    if scale == "sample":
+        return reports_root() / "sample" / "results" / f"{study}.jsonl"
+    return (reports_root() if evidence else runs_root()) / "results" / f"{study}.jsonl"
 
 
 def read(study: str, scale: str, **wanted) -> list[dict]:
-    """The rows of a study at a scale, those alone whose fields equal `wanted`.
+    """The rows of a study at a scale, evidence and others, those alone whose fields equal `wanted`.
 
     A last row that was cut off is left out. ValueError: another line is no row; the message names it.
     """
-    file = path(study, scale)
-    found = _rows(file) if file.exists() else []
+    files = dict.fromkeys(path(study, scale, evidence) for evidence in (True, False))
+    found = [row for file in files if file.exists() for row in _rows(file)]
     return [r for r in found if r["scale"] == scale and all(r[key] == value for key, value in wanted.items())]
 
 
 def everything(sample: bool = False) -> list[dict]:
-    """The rows of all studies at all scales, or those of sample runs, as `read` reads them."""
-    return [row for file in sorted(path("*", "sample" if sample else "").parent.glob("*.jsonl")) for row in _rows(file)]
+    """All rows that are evidence, or those of sample runs. Superseded rows are left out: see docs/protocol.md."""
+    folder = path("", "sample" if sample else "").parent
+    found = [row for file in sorted(folder.glob("*.jsonl")) for row in _rows(file) if "superseded" not in row]
+    return found if sample else [row for row in found if is_evidence(row, found)]
+
+
+def on_record(study: str, scale: str, **wanted) -> list[dict]:
+    """The rows of a study at a scale that are evidence; at the sample scale, all."""
+    found = [row for row in everything(sample=scale == "sample") if row["study"] == study and row["scale"] == scale]
+    return [row for row in found if all(row[key] == value for key, value in wanted.items())]
+
+
+def is_evidence(row: dict, others: list[dict] | None = None) -> bool:
+    """Whether the protocol lists a run; what was measured of finished runs counts where all of them are listed.
+
+    Args:
+        others: rows among which the measured runs are looked for; by default those of their study on record.
+    """
+    if row["scale"] == "sample":
+        return False
+    if "config" in row:
+        return protocol.block_of(row) is not None
+    of = [row["run"]] if "run" in row else row["runs"]
+    found = others if others is not None else [r for run in of for r in read(run["study"], row["scale"])]
+    listed = [r for r in found if "config" in r and "superseded" not in r and protocol.block_of(r)]
+    return all(any(run.items() <= r.items() for r in listed) for run in of)
 
 
 def _rows(file: Path) -> list[dict]:
@@ -51,9 +80,10 @@ def _rows(file: Path) -> list[dict]:
 def append(row: dict) -> None:
     """Add a row to its study's file in a single write that has reached the disk on return.
 
-    A last row that was cut off, by a crash or a full disk, is removed before.
+    A last row that was cut off, by a crash or a full disk, is removed before. Evidence goes to `reports/results`, all
+    else below `runs/`.
     """
-    file = path(row["study"], row["scale"])
+    file = path(row["study"], row["scale"], is_evidence(row))
     file.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(row, allow_nan=False).encode() + b"\n"
     with open(file, "a+b", buffering=0) as out:

@@ -166,7 +166,8 @@ def _folder(folder: Path, side: int, on_error: str, name: str = "") -> Path:
     if wrong:
         raise wrong[0]
     (_, train), (test_name, test) = splits.items()
-    classes = tuple(READABLE[c] for c in train) if train.keys() <= READABLE.keys() else tuple(train)
+    names = READABLE | _class_names(folder)
+    classes = tuple(names[c] for c in train) if train.keys() <= names.keys() else tuple(train)
     return _files(folder, side, on_error, classes, {"train": ("train", train), "test": (test_name, test)}, name)
 
 
@@ -190,6 +191,14 @@ def _files(
         return classes, {key: split(*where) for key, where in splits.items()}
 
     return pack.ensure(name, side, listing, origin, opened, folder, on_error)
+
+
+def _class_names(folder: Path) -> dict[str, str]:
+    """Names of the class folders from classes.txt in a set's folder: a line is folder, tab, names with commas."""
+    file = folder / "classes.txt"
+    lines = file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
+    pairs = [line.split("\t", 1) for line in lines if "\t" in line]
+    return {key.strip(): names.split(",")[0].strip() for key, names in pairs}
 
 
 def _note(folder: Path) -> str:
@@ -255,6 +264,18 @@ def _imagenette_files() -> Path:
     return folder
 
 
+def _miniimagenet_files() -> Path:
+    """100 classes of ImageNet photographs under the data root, in miniimagenet/ or miniimagenet72/."""
+    places = [data_root() / name for name in ("miniimagenet", "miniimagenet72")]
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None:
+        raise FileNotFoundError(
+            f"mini-ImageNet is not at {places[0]}: put or link 100 classes of ImageNet photographs there ({LAYOUT}); "
+            "docs/data.md says where the set comes from and how to make one of your own"
+        )
+    return folder
+
+
 def _imagenet_files() -> Path:
     """The user's own copy of ILSVRC-2012: no program may download it."""
     folder = data_root() / "imagenet"
@@ -284,5 +305,6 @@ NAMED = {
     "sample": lambda: None,
     "cifar10": _cifar10_files,
     "imagenette": _imagenette_files,
+    "miniimagenet": _miniimagenet_files,
     "imagenet": _imagenet_files,
 }

@@ -19,7 +19,7 @@ from alexlib.data import Images
 from alexlib.nets import AlexNet, CifarNet, build
 from alexlib.paths import runs_root, write_whole
 from alexlib.progress import Progress, clock
-from alexlib.train import fit, predict, score
+from alexlib.train import fit, hits, predict, score, training_part
 from alexlib.watch import Diverged, StuckWarning
 from alexlib.workers import each, room
 
@@ -110,10 +110,14 @@ def run(
     trained_now, probabilities = parallel.from_first(not (folder / "row.json").exists()), {}
     if trained_now:
         probabilities = tested(model, test, spec, first)
+        part = training_part(fitted, seed)
+        shown = predict(model, part, spec, device=first)
     if trained_now and speaks:
         write_whole(folder / "test.npz", lambda out: np.savez_compressed(out, **compact(probabilities)))
         metrics = {views: score(p, test.labels) for views, p in probabilities.items()}
-        about = provenance | towers.colour(model)
+        about = {"training": score(shown, part.labels), "hits": {"training": hits(shown, part.labels)}}
+        about["hits"] |= {views: hits(p, test.labels) for views, p in probabilities.items()}
+        about |= provenance | towers.colour(model)
         row = to_row(settings(study, variant, spec, scale, seed), train, test, epochs, metrics, about)
         write_whole(folder / "row.json", lambda out: out.write(json.dumps(row).encode()))
     if not speaks:
@@ -160,8 +164,40 @@ def grid(
         for done, (variant, spec, seed) in enumerate(jobs):
             left = f", {clock((time.monotonic() - started) / done * (len(jobs) - done))} left" if done else ""
             progress.before = f"run {done + 1} of {len(jobs)}{left}: "
-            _row(study, variant, spec, scale, train, test, seed, device, progress)
+            run_or_record(study, variant, spec, scale, train, test, seed, device, progress)
     return [_on_record(study, scale, train, *job) for job in wanted]
+
+
+def check_rate(
+    study: str, variant: str, spec: Spec, scale: str, train: Images, test: Images, seed: int, epochs: int,
+    device: str = "cpu", progress: Progress | None = None,
+) -> None:  # fmt: skip
+    """The first epochs of a run, in the folder where the whole run goes on, and a row of study "rates" about them."""
+    folder, progress = runs_root() / run_name(study, variant, spec, scale, seed, train), progress or Progress()
+    provenance = _keep(folder / "provenance.json", lambda: rows.provenance(device))
+    _keep(folder / "config.json", lambda: settings(study, variant, spec, scale, seed))
+    fitted, val = train.holdout(spec.train.validation, seed)
+    torch.manual_seed(seed)
+    try:
+        found, about = (
+            fit(
+                build(spec),
+                fitted,
+                val,
+                spec,
+                seed=seed,
+                device=device,
+                folder=folder,
+                finish=epochs,
+                progress=progress,
+            ),
+            {},
+        )
+    except Diverged as error:
+        found, about = history(folder), {"diverged": str(error)}
+    about |= {"study": "rates", "of": study, "epochs": epochs}
+    row = to_row(settings(study, variant, spec, scale, seed), train, test, found[:epochs], {}, provenance)
+    rows.append(row | about)
 
 
 def opened(study: str, variant: str, spec: Spec, scale: str, train: Images, test: Images, seed: int = 0) -> Run | None:
@@ -186,17 +222,22 @@ def probabilities(row: dict, train: Images) -> dict[str, np.ndarray] | None:
         return dict(kept)
 
 
-def _row(study, variant, spec, scale, train, test, seed, device, progress=None) -> None:
+def run_or_record(study, variant, spec, scale, train, test, seed, device="cpu", progress=None) -> Run | None:
     """A run of a grid; one that diverges leaves a row that says so, without metrics."""
     progress = progress or Progress()
     progress.before += f"{variant}, seed {seed}: "
     try:
         with warnings.catch_warnings(action="ignore", category=StuckWarning):  # the row tells it
-            run(study, variant, spec, scale, train, test, seed=seed, device=device, progress=progress)
+            return run(study, variant, spec, scale, train, test, seed=seed, device=device, progress=progress)
     except Diverged as error:
         about = rows.provenance(device) | {"diverged": str(error)}
         before = history(runs_root() / run_name(study, variant, spec, scale, seed, train))
         rows.append(to_row(settings(study, variant, spec, scale, seed), train, test, before, {}, about))
+
+
+def _row(*job) -> None:
+    """A run in a worker, which sends nothing back: the row is on record."""
+    run_or_record(*job)
 
 
 def settings(study: str, variant: str, spec: Spec, scale: str, seed: int) -> dict:

@@ -86,7 +86,7 @@ def same_precision(devices):
 def reads_both(name: str, stage: nn.Module) -> bool:
     """Whether each tower's half of a stage reads the maps or units of both towers."""
     linear = isinstance(stage, nn.Linear) and name != "fc8"
-    return linear or (isinstance(stage, nn.Conv2d) and stage.groups == 1 and name != "conv1")
+    return linear or (isinstance(stage, nn.Conv2d) and stage.groups == 1 and stage.in_channels != 3)
 
 
 class Pair(nn.ModuleList):
@@ -174,13 +174,14 @@ class Dropouts(Pair):
     """
 
     def forward(self, towers):
-        if not self.training:
+        if not (self.training and self[0].p):
             return super().forward(towers)
         keep = {}
         for x in towers:
             if x.device not in keep:
                 keep[x.device] = x.new_empty(len(x), 2 * x.shape[1]).bernoulli_(1 - self[0].p)
-        return tuple(x * keep[x.device].chunk(2, 1)[tower] for tower, x in enumerate(towers))
+        factor = self[0].factor
+        return tuple(x * keep[x.device].chunk(2, 1)[tower] * factor for tower, x in enumerate(towers))
 
 
 class Scores(Pair):
@@ -280,7 +281,7 @@ def colour(model, draws: int = 10_000) -> dict:
     p is the share of random divisions of the kernels in halves, of `draws`, whose means differ as much as the towers'
     or more (a permutation test). Empty for a net without two towers.
     """
-    if getattr(getattr(model, "net", None), "towers", 1) != 2:
+    if getattr(getattr(model, "net", None), "towers", 1) != 2 or not hasattr(model, "conv1"):
         return {}
     values = colourfulness(model.conv1.weight).cpu().numpy()
     means = [float(half.mean()) for half in np.split(values, 2)]

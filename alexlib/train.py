@@ -1,5 +1,6 @@
 """Training and testing: one visible loop, predictions averaged over views, errors."""
 
+import base64
 import ctypes
 import sys
 import time
@@ -20,6 +21,7 @@ from alexlib.progress import Progress, clock
 from alexlib.watch import Diverged, Watch
 
 SAVE_EVERY = 300  # seconds of an epoch from one checkpoint to the next
+TRAINING_PART = 2000  # training images on which the training error is measured in eval mode
 
 
 def fit(
@@ -46,7 +48,8 @@ def fit(
         progress: where to show it; by default a line of its own.
 
     Rows: epoch, step, lr, bias_lr, train_loss, train_top1 (running, with augmentation and dropout, as in 2012),
-    val_loss, val_top1, val_top5 (errors in 0..1), pictures_per_second, seconds.
+    val_loss, val_top1, val_top5 (held-out images; errors in 0..1), plain_loss, plain_top1, plain_top5 (as many training
+    images in eval mode, centre view), pictures_per_second, seconds.
 
     Raises:
         Diverged: the loss or the probabilities are NaN or infinite; the message names the usual causes.
@@ -64,6 +67,7 @@ def fit(
     axes = colour_axes(train, spec, device)
     optimizer = make_optimizer(model, t)
     feed, held_out = Feed(train, device), Feed(val, device)
+    plain = Feed(training_part(train, seed, len(val)), device)
     history, begun, watch = [], {}, Watch(spec.net.classes)
     if folder:
         checkpoints = Checkpoints(folder, model, optimizer, spec, seed, train)
@@ -115,6 +119,7 @@ def fit(
                         _leave(stop, checkpoints, progress, f"epoch {epoch + 1}, step {i + 1} of {steps}")
             seconds = time.perf_counter() - started
             errors = evaluate(model, held_out, spec, device=device) if len(val) else {}
+            shown = evaluate(model, plain, spec, device=device) if len(val) else {}
             history.append(
                 {
                     "epoch": epoch + 1,
@@ -124,6 +129,7 @@ def fit(
                     "train_loss": loss_sum.item() / steps,
                     "train_top1": wrong_sum.item() / (steps * batch),
                     **{f"val_{key}": errors.get(key) for key in ("loss", "top1", "top5")},
+                    **{f"plain_{key}": shown.get(key) for key in ("loss", "top1", "top5")},
                     "pictures_per_second": steps * batch / seconds,
                     "seconds": time.perf_counter() - started,
                 }
@@ -178,10 +184,27 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> dict:
     return {"loss": float(loss), "top1": top1, "top5": top5, "n": len(labels)}
 
 
+def hits(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, str]:
+    """Which images are classified correctly, top-1 and top-5: packed bits in base 64, read by `hit_bits`."""
+    before = ranks(probabilities, labels)
+    return {f"top{k}": base64.b64encode(np.packbits(before < k).tobytes()).decode() for k in (1, 5)}
+
+
+def hit_bits(text: str, n: int) -> np.ndarray:
+    """The booleans (n,) that `hits` has packed."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=n).astype(bool)
+
+
 def evaluate(model, images: Images | Feed, spec: Spec, *, views: str = "centre", device: str = "cpu") -> dict:
     """Loss, top-1 and top-5 error of a model on labelled pictures."""
     labels = (images.images if isinstance(images, Feed) else images).labels
     return score(predict(model, images, spec, views=views, device=device), labels)
+
+
+def training_part(train: Images, seed: int, count: int = TRAINING_PART) -> Images:
+    """Training images, a random part, on which the training error is measured as the test error is: eval mode."""
+    drawn = np.random.default_rng((seed, TRAINING_PART)).permutation(len(train))
+    return train.subset(np.sort(drawn[: min(count, TRAINING_PART)]))
 
 
 def colour_axes(train: Images, spec: Spec, device: str):
