@@ -10,6 +10,11 @@ A claim whose `paper` is None has a direction only. Units "%", "points", "count"
 released source holds no such run. `later` lists other studies as (study, value, note) in the same unit and
 sign; the value is None when they measured another quantity, which the note gives. `needs` says what a test takes,
 for claims that no variant of `alexlib.ablations` tests.
+
+docs/protocol.md says how claims are judged. `kind`: an effect (of a variant, a ratio, a difference), a level (an error,
+a share, a number of days) or a fact, which is counted from the net. `primary`: one of the seven primary claims. `gate`:
+judged only where the baseline overfits. `over`: the paper says "over" its number. `slip`: what in the paper itself
+contradicts the fact.
 """
 
 from dataclasses import dataclass
@@ -32,6 +37,11 @@ class Claim:
     later: tuple = ()
     notebook: str = ""
     needs: str = ""
+    kind: str = "effect"
+    primary: bool = False
+    gate: bool = False
+    over: bool = False
+    slip: str = ""
 
     @property
     def studies(self) -> str:
