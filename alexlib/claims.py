@@ -67,7 +67,12 @@ def _claims(id: str, top5: dict | None = None, **entry) -> list[Claim]:
     """The claim of an entry and, where it has `top5`, a twin about that error; `paper` and `later` are its own."""
     claims = [_claim(id, "top1", **entry)]
     if top5 is not None:
-        own = {"paper": None, "later": (), "quantity": entry["quantity"].replace("top-1", "top-5")} | top5
+        own = {
+            "paper": None,
+            "later": (),
+            "primary": False,
+            "quantity": entry["quantity"].replace("top-1", "top-5"),
+        } | top5
         claims.append(_claim(f"{id}-top5", "top5", **entry | own))
     return claims
 
