@@ -56,18 +56,38 @@ def train(args) -> int:
 
     scale, device = config.scale_of(args.scale), parallel.start(study.pick_device(args.device))
     fields = {name: value_of(text) for name, text in args.fields}
-    spec = config.spec_at(args.spec, scale, epochs=args.epochs, batch=args.batch, precision=args.precision, **fields)
+    given = {"epochs": args.epochs, "batch": args.batch, "precision": args.precision}
+    spec = config.spec_at(args.spec, scale, **given | fields)
     training, test = data.load(args.data or scale.source, scale.side, args.on_error)
     spec = spec.replace(classes=len(training.classes))
-    run = study.run(
-        "04_train", args.spec, spec, scale.name, training, test, seed=args.seed, device=device, name=args.run
-    )
+    variant = _variant(spec, config.spec_at(args.spec, scale))
+    run = study.run("04_train", variant, spec, scale.name, training, test, seed=args.seed, device=device, name=args.run)
     if parallel.rank() == 0:
         for row in findings.view_errors(run):
             print("{measure} error, {views}: {value:.2f} % ({low:.2f} to {high:.2f}, n = {n})".format(**row))
+        if spec.net.classes < findings.FIVE_GUESSES:
+            print("top-5 error: -, fewer than six classes")
         print(run.folder)
     parallel.stop()
     return 0
+
+
+def _variant(spec, plain) -> str:
+    """The name of a variant: that of the config, then the settings that differ: `source2012+activation=leaky_relu`.
+
+    Settings that notebook 04 has as parameters, and the number of classes, which is the data's, do not count.
+    """
+    own = ("classes", "epochs", "batch", "precision")
+    changes = {field: new for field, (_, new) in plain.changes(spec).items() if field not in own}
+    parts = [f"{field}={_short(value)}" for field, value in changes.items()]
+    name = "+".join([plain.name, *parts])
+    return name if len(name) <= 120 else f"{plain.name}+{len(parts)}-changes"  # the row has all settings
+
+
+def _short(value) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(_short, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def study(args) -> int:

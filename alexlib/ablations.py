@@ -43,7 +43,8 @@ class Variant:
 
 WIDE = {"units": (8192, 8192)}
 NO_CROPS = {"crop": "centre", "flip": False}
-TEST, GAP, TRAINING, LENGTH = "test error", "overfitting", "training error", "epochs to an error"
+TEST, GAP, TRAINING = "test error", "overfitting", "training error"
+CENTRE, LENGTH, EARLY = "test error, centre view", "epochs to a training loss", "epochs to an early training loss"
 TEST5 = "top-5 test error"  # of the twin of a claim about the test error, where there are classes enough
 
 # In the order of the runs' worth.
@@ -64,7 +65,7 @@ VARIANTS = (
     ),
     Variant(
         "bias-zero", "init", "all biases start at 0", {"init_bias": (0.0,) * 8}, ("biases",),
-        claims=(("bias-one", LENGTH),),
+        claims=(("bias-one", EARLY),),
     ),
     Variant(
         "no-crops-flips", "augmentation", "the centre of each picture only", NO_CROPS, ("windows",), NO_CROPS,
@@ -123,7 +124,8 @@ VARIANTS = (
         WIDE | {"dropout": 0.0, "fc_factor": 0.5}, ("shapes", "dropout"),
         claims=(("dropout-overfit", GAP),), against="wide-fc",
     ),
-    Variant("half-width", "size", "half the kernels and units of every layer", {"width": 0.25}, ("shapes", "spread")),
+    Variant("half-width", "size", "half the kernels and units of every layer", {"width": 0.25}, ("shapes", "spread"),
+            claims=(("larger-nets", TEST),)),
     Variant(
         "no-decay", "decay", "no weight decay", {"decay": 0.0}, ("decay",), {"decay": 0.0},
         (("weight-decay", TRAINING),),

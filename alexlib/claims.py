@@ -4,7 +4,7 @@ Both are files in `alexlib/tables`: claims.toml, ambiguities.toml. The head of a
 
 Sign convention: an effect (unit "pp", percentage points, or "x", a ratio) is phrased so that the paper is
 right when it is positive (pp) or above 1 (x): an error "without minus with" is positive when the thing helps.
-A claim whose `paper` is None has a direction only. Units "%", "points", "count" and "days" are levels.
+A claim whose `paper` is None has a direction only. Units "%", "points", "count", "days" and "GB" are levels.
 
 `log` is the authors' own number, one run each, from the files named in `alexlib.paper`; None where the
 released source holds no such run. `later` lists other studies as (study, value, note) in the same unit and
@@ -63,9 +63,9 @@ def _claim(id: str, error: str, /, runs=(), later=(), **entry) -> Claim:
     return Claim(id, **{"paper": None, "log": None} | entry, later=tuple(_study(**study) for study in later))
 
 
-def _claims(id: str, top5: dict | None = None, **entry) -> list[Claim]:
+def _claims(id: str, top5: dict | None = None, error: str = "top1", **entry) -> list[Claim]:
     """The claim of an entry and, where it has `top5`, a twin about that error; `paper` and `later` are its own."""
-    claims = [_claim(id, "top1", **entry)]
+    claims = [_claim(id, error, **entry)]
     if top5 is not None:
         own = {
             "paper": None,

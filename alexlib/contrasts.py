@@ -8,13 +8,17 @@ from alexlib.plots import HELD_OUT, PAPER_LINE, TRAIN, new_figure
 def variant_curves(rows: list[dict]):
     """Training and held-out error against epochs, a panel each, a colour a variant: mean over seeds, band of all.
 
+    Rows from before training errors were measured in eval mode have the running one.
+
     ValueError: the runs held no pictures out.
     """
     if any(row["history"][-1]["val_top1"] is None for row in rows):
         raise ValueError("held-out curves need held-out pictures: give `validation` a share above 0")
     figure, axes = new_figure(9, 3.4, 1, 2, sharey=True)
     names = list(dict.fromkeys(row["variant"] for row in rows))
-    for axis, key, title in ((axes[0], "train_top1", "Training, running"), (axes[1], "val_top1", "Held out")):
+    plain = all(row["history"][-1].get("plain_top1") is not None for row in rows)
+    training = ("plain_top1", "Training, eval mode") if plain else ("train_top1", "Training, running")
+    for axis, key, title in ((axes[0], *training), (axes[1], "val_top1", "Held out")):
         for i, name in enumerate(names):
             curves = [[100 * h[key] for h in row["history"]] for row in rows if row["variant"] == name]
             curves = np.array([curve[: min(map(len, curves))] for curve in curves])

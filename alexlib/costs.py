@@ -1,34 +1,32 @@
-"""What the runs on record took: hours and pictures, deviations from the readings, runs that an effect would take."""
+"""What the runs on record took: hours and images, deviations from the configs, runs that an effect would take."""
 
-import math
-
-from alexlib import findings, stats
+from alexlib import effects, verdicts
 from alexlib.config import CIFAR13, FIGURE1, SPECS, spec_from
 
 READINGS = SPECS | {spec.name: spec for spec in (FIGURE1, CIFAR13)}
 
 
-def pictures(row: dict) -> int:
-    """Training pictures that a run has seen, repetitions included."""
+def images(row: dict) -> int:
+    """Training images that a run has seen, repetitions included."""
     return row["history"][-1]["step"] * row["config"]["train"]["batch"] if row["history"] else 0
 
 
 def size(row: dict) -> tuple[float, int]:
-    """Width of the net, and training pictures in an epoch."""
-    return row["config"]["net"]["width"], round(pictures(row) / max(1, len(row["history"])))
+    """Width of the net, and training images in an epoch."""
+    return row["config"]["net"]["width"], round(images(row) / max(1, len(row["history"])))
 
 
 def setting(row: dict) -> str:
-    """How large a run was: `imagenette, 48 epochs of 1,856 pictures, width 0.5`."""
+    """How large a run was: `imagenette, 48 epochs of 1,856 images, width 0.5`."""
     net, train = (row["config"][part] for part in ("net", "train"))
     width, epoch = size(row)
     kind = f"{net['stack']} net, " if "stack" in net else ""
     length = f"{train['epochs']} epochs{' at most' if train.get('target') else ''}"
-    return f"{row['scale']}, {kind}{length} of {epoch:,} pictures" + ("" if width == 1 else f", width {width:g}")
+    return f"{row['scale']}, {kind}{length} of {epoch:,} images" + ("" if width == 1 else f", width {width:g}")
 
 
 def ledger(found: list[dict]) -> list[dict]:
-    """Runs, those that diverged, hours and training pictures: by device, notebook and scale, then of the device."""
+    """Runs, those that diverged, hours and training images: by device, notebook and scale, then of the device."""
     table = []
     for device in dict.fromkeys(row["device"] for row in found):
         here = [row for row in found if row["device"] == device]
@@ -40,17 +38,17 @@ def ledger(found: list[dict]) -> list[dict]:
 
 
 def _sums(part: list[dict]) -> dict:
-    diverged = len(part) - len(findings.ended(part))
+    diverged = len(part) - len(effects.ended(part))
     hours = sum(row["seconds"] for row in part) / 3600
-    return {"runs": len(part), "diverged": diverged, "hours": hours, "pictures": sum(map(pictures, part))}
+    return {"runs": len(part), "diverged": diverged, "hours": hours, "images": sum(map(images, part))}
 
 
 def deviations(found: list[dict]) -> list[dict]:
-    """How the runs of a notebook at a scale differ, all of them, from the reading that they name, and in pictures."""
+    """How the runs of a notebook at a scale differ, all of them, from the reading that they name, and in images."""
     parts = {}
     for row in found:
         parts.setdefault((row["study"], row["scale"], row["spec"], row["data"]["origin"]), []).append(row)
-    head = ("notebook", "scale", "reading", "pictures")
+    head = ("notebook", "scale", "reading", "images")
     return [dict(zip(head, key, strict=True)) | {"differs": _differs(part)} for key, part in parts.items()]
 
 
@@ -61,7 +59,7 @@ def _differs(part: list[dict]) -> str:
     changes = [reading.changes(spec_from(row["config"])) for row in part]
     common = {field: pair for field, pair in changes[0].items() if all(c.get(field) == pair for c in changes)}
     said = (f"{field} {_text(theirs)} → {_text(ours)}" for field, (theirs, ours) in common.items())
-    return ", ".join(said) or "nothing but the pictures"
+    return ", ".join(said) or "nothing but the images"
 
 
 def _text(value) -> str:
@@ -69,22 +67,18 @@ def _text(value) -> str:
 
 
 def difficulty(table: list[dict]) -> list[dict]:
-    """What the effects in a scorecard took, and how many runs it would take to see the paper's size, fewest first.
+    """What the effects in a scorecard took, and how many runs it would take to detect the paper's size, fewest first.
 
-    Rows: claim, size (of the effect, as the paper or else the 2012 log has it), half (of the interval's width), runs
-    and hours so far, needed (runs of each kind until `half` is as small as `size`, with the scatter seen so far).
+    Rows: claim, size (of the effect, as the paper or else the 2012 log has it), detectable (with the runs so far), n
+    and hours so far, needed (runs in each arm until `size` is detectable; None: the test images are too few, or no size
+    is known). Ratios are logarithms.
     """
     found = []
     for claim, line in ((entry["claim"], entry["lines"][0]) for entry in table if entry["lines"]):
-        if line["n"] > 1 and claim.unit in ("pp", "x"):
-            named = claim.log if claim.paper is None else claim.paper
-            low, high, named = (_effect(end, claim.unit) for end in (line["low"], line["high"], named))
-            needed = stats.runs_for(abs(named), low, high, line["n"]) if named else None
-            seen = {"half": (high - low) / 2, "n": line["n"], "hours": line["hours"]}
+        estimate = line["estimate"]
+        if estimate and min(estimate.n) > 1 and estimate.seeds and claim.unit in ("pp", "x"):
+            named = verdicts.logarithm(claim.log if claim.paper is None else claim.paper, claim.unit)
+            needed = estimate.runs_needed(abs(named)) if named else None
+            seen = {"detectable": estimate.detectable, "n": estimate.n, "hours": line["hours"]}
             found.append({"claim": claim, "size": named, "needed": needed, **seen})
-    return sorted(found, key=lambda row: (row["needed"] is None, row["needed"] or 0, row["half"]))
-
-
-def _effect(value: float | None, unit: str) -> float | None:
-    """An effect on a scale that has none at 0: ratios as logarithms."""
-    return math.log(max(value, 1e-300)) if unit == "x" and value is not None else value
+    return sorted(found, key=lambda row: (row["needed"] is None, row["needed"] or 0, row["detectable"]))

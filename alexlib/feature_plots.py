@@ -3,35 +3,56 @@
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from alexlib import plots
+from alexlib.features import KINDS
 from alexlib.plots import HELD_OUT, PAPER_LINE, TOWERS, TRAIN, new_figure
 from alexlib.stats import paired
 
 SAME, OTHER = "#2f8f4e", "#b9b9b9"  # frames: of the wanted class, or not
+FRAMES = {"grating": "k", "blob": "#d62728"}  # of first-layer kernels that count
 
 
-def kernel_kinds(colour, concentration, noise, edge: float, towers: int = 2):
-    """Each first-layer kernel's colour against its concentration, beside white noise.
+def kernels(weights, kinds, towers: int = 2):
+    """First-layer kernels, tower by tower as in the paper's Figure 3; those that count come first, in frames.
 
     Args:
-        colour, concentration: (K,), of `towers.colourfulness` and of `features.concentration`.
-        noise: the same two of kernels of white noise, (2, n).
-        edge: the concentration above which a kernel counts as selective.
+        weights: (K, 3, 11, 11). kinds: (K,), of `features.kinds`.
     """
-    figure, axis = new_figure(7, 3.4)
-    axis.plot(noise[1], noise[0], ".", ms=2, color="0.8", label="white noise", zorder=0)
-    parts = np.array_split(np.arange(len(colour)), towers)
-    for i, part in enumerate(parts):
-        name = f"tower {i + 1}" if towers > 1 else "kernels"
-        axis.plot(concentration[part], colour[part], "o", ms=5, mec="white", mew=0.5, color=TOWERS[i], label=name)
-    axis.axvline(edge, color="k", lw=0.8, ls="--")
-    means = " and ".join(f"{colour[part].mean():.2f}" for part in parts)
-    selective = int((concentration > edge).sum())
-    axis.set(xlim=(0, 1), ylim=(-0.03, 1.03), ylabel="colour: share of energy\noff the grey axis")
-    below = np.mean(np.asarray(noise[1]) <= float(edge))
-    axis.set_xlabel(
-        f"concentration: share of energy around one frequency (dashed: {below:.0%} of white noise is below)"
-    )
-    _titled(axis, f"{selective} of {len(colour)} kernels are selective; mean colour {means}")
+    parts = [sorted(part, key=lambda i: KINDS.index(kinds[i])) for part in np.array_split(range(len(kinds)), towers)]
+    figure = plots.kernels(weights[np.concatenate(parts)], towers)
+    figure.set_figheight(figure.get_figheight() + 0.3)
+    figure.suptitle(f"Learned first-layer filters: {counted(kinds)}", x=0.01, ha="left", size=10.5)
+    for tower, (part, axis) in enumerate(zip(parts, figure.axes, strict=True), 1):
+        axis.set_title(
+            f"Tower {tower}: {counted(kinds[part])}" if towers > 1 else "", color=TOWERS[tower - 1], loc="left"
+        )
+        for place, kind in enumerate(kinds[part]):
+            if colour := FRAMES.get(kind):
+                corner = (12 * (place % 16) - 1, 12 * (place // 16) - 1)
+                axis.add_patch(Rectangle(corner, 12, 12, fill=False, ec=colour, lw=2, clip_on=False))
+    return figure
+
+
+def counted(kinds) -> str:
+    """How many filters are of each kind, in words."""
+    gratings, blobs = ((kinds == kind).sum() for kind in KINDS[:2])
+    return f"{gratings} gratings (black) and {blobs} colour blobs (red) of {len(kinds)}"
+
+
+def kernel_energy(energy, noise, kinds):
+    """The two shares of energy that decide each first-layer kernel's kind, beside those of white noise.
+
+    Args:
+        energy, noise: (2, K) and (2, n), of `features.kernel_energy`. kinds: (K,), of `features.kinds`.
+    """
+    figure, axis = new_figure(7, 3.2)
+    axis.plot(*noise, ".", ms=2, color="0.8", label="white noise", zorder=0)
+    for kind in KINDS:
+        axis.plot(*energy[:, kinds == kind], "o", ms=5, mec="white", mew=0.5, color=FRAMES.get(kind, "0.5"), label=kind)
+    axis.plot([0.5, 0.5, 0.5, 0], [0, 1, 0.5, 0.5], "k--", lw=0.8)
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of energy at one frequency and orientation")
+    axis.set_ylabel("share of energy off the\ngrey axis, low frequency")
+    _titled(axis, f"First-layer filters: {counted(kinds)}")
     return figure
 
 

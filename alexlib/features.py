@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexlib import rows, study
+from alexlib import findings, rows, study
 from alexlib.augment import centre_crop, to_input
 from alexlib.batches import Feed, generator
 from alexlib.config import spec_from
@@ -24,6 +24,7 @@ from alexlib.nets import AlexNet
 from alexlib.train import autocast, keep_freed_memory
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+KINDS = ("grating", "blob", "neither")  # of first-layer kernels
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,8 @@ def of_run(run: study.Run, images: Images) -> Trained:
 def record(run: study.Run, measured: dict, queries: int, among: int, device: str) -> dict:
     """Put on record what was measured of a finished run; the same once more leaves no second row.
 
+    A row of which one of these claims is withdrawn does not count.
+
     Args:
         measured: {id of a claim: (value, low, high)}.
         queries, among: how many test pictures looked for neighbours, and among how many training pictures.
@@ -88,7 +91,8 @@ def record(run: study.Run, measured: dict, queries: int, among: int, device: str
     """
     about = {"study": "05_features", "scale": run.row["scale"], "run": named(run.row), "queries": queries}
     about |= {"among": among, "measured": {id: [float(x) for x in bounds] for id, bounds in measured.items()}}
-    if not (known := rows.read(**about)):
+    known = [row for row in rows.read(**about) if row.get("withdrawn", {}).keys().isdisjoint(measured)]
+    if not known:
         rows.append(about | rows.provenance(device))
     return (known or rows.read(**about))[-1]
 
@@ -149,18 +153,62 @@ class Pixels:
         return (x if self.side == self.size else F.adaptive_avg_pool2d(x, self.side)).flatten(1)
 
 
-def concentration(weights) -> torch.Tensor:
-    """How much of each kernel's energy is at one frequency and orientation, float64 (K,) in 0..1.
+def kernel_energy(weights) -> torch.Tensor:
+    """How much of each first-layer kernel's energy is a grating, and how much a colour blob: shares, float64 (2, K).
 
-    The share of the spectrum, summed over colours, in the 3 x 3 window of frequencies that holds most. White noise has
-    little in any window; a grating has half there (the other half has the opposite sign), a blob nearly all.
+    Section 6.1: "frequency- and orientation-selective kernels, as well as various colored blobs". The mean of each
+    colour (DC) is left out of all energies, so that a flat tint adds nothing. Frequencies are in cycles per kernel (11
+    pixels), in steps of a half (the kernel is padded with zeros to twice its side), in both directions.
+
+    - Grating: the energy at one non-zero frequency, colours added; the largest over the frequencies that have twice as
+      much as the same frequency turned by 90 degrees, for a smooth spot has as much across. "At" a frequency is within
+      1 cycle of it or of its mirror image along either axis, but not within 1 cycle of the turned one: a Gabor kernel
+      whose envelope has a standard deviation of 1.5 pixels or more spreads no further.
+    - Blob: the energy off the grey axis (red = green = blue), at 2 cycles or fewer: spots half as wide as the kernel.
 
     Args:
-        weights: (K, 3, h, w).
+        weights: (K, 3, 11, 11). ValueError: another shape; with few frequencies white noise would count.
     """
-    spectrum = torch.fft.fft2(weights.detach().double()).abs().square().sum(1, keepdim=True)
-    around = 9 * F.avg_pool2d(F.pad(spectrum, (1, 1, 1, 1), mode="circular"), 3, 1)
-    return around.amax((1, 2, 3)) / spectrum.sum((1, 2, 3)).clamp(min=torch.finfo(torch.float64).tiny)
+    if weights.shape[1:] != (3, 11, 11):
+        raise ValueError(f"kernels of shape {tuple(weights.shape[1:])}: expected (3, 11, 11)")
+    raw = weights.detach().double().cpu()
+    kernels, side = raw - raw.mean((2, 3), keepdim=True), 22
+
+    def power(x):
+        return torch.fft.fft2(x, s=(side, side)).abs().square().sum(1).flatten(1) / side**2
+
+    def around(centres):
+        gap = [(half[:, None] - sign * centres + side // 2) % side - side // 2 for sign in (1, -1)]
+        return torch.stack(gap).abs().amax(-1).amin(0) <= 2
+
+    half = torch.cartesian_prod(*[torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)] * 2)  # half cycles
+    along, across = around(half), around(half.flip(1) * torch.tensor([1, -1]))
+    whole, colour = power(kernels), power(kernels - kernels.mean(1, keepdim=True))
+    one, other = whole @ (along & ~across).double(), whole @ (across & ~along).double()
+    found = torch.stack([(one * (one >= 2 * other)).amax(1), colour[:, half.norm(dim=1) <= 4].sum(1)])
+    rounding = 1e-12 * raw.square().sum((1, 2, 3)) + torch.finfo(torch.float64).tiny  # of a flat kernel's mean
+    return found / whole.sum(1).clamp(min=rounding)
+
+
+def kinds(weights) -> np.ndarray:
+    """What each first-layer kernel is, str (K,): with half of its `kernel_energy` or more, a grating, else a blob."""
+    grating, blob = kernel_energy(weights).numpy() >= 0.5
+    return np.where(grating, "grating", np.where(blob, "blob", "neither"))
+
+
+def kernel_kinds(weights) -> dict[str, float]:
+    """The share (0..1) of each kind among first-layer kernels (K, 3, 11, 11), as plain numbers for a row."""
+    found = kinds(weights)
+    return {kind: float((found == kind).mean()) for kind in KINDS}
+
+
+def selectivity(weights, seed: int = 0) -> tuple[float, ...]:
+    """The claim `conv1-kernels`: the share of gratings and blobs, minus that of white noise (the kernels' start).
+
+    Returns value, low, high in points; the 95 % interval is over kernels (Wilson), for 2,000 kernels of noise.
+    """
+    share, before = (1 - kernel_kinds(some)["neither"] for some in (weights, white_noise(weights, 2000, seed)))
+    return tuple(100 * float(bound - before) for bound in (share, *findings.proportion(share, len(weights))))
 
 
 def white_noise(weights, n: int, seed: int = 0) -> torch.Tensor:

@@ -5,10 +5,10 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from scipy import stats
 
 from alexlib.layers import ACTIVATION_LAYERS
 from alexlib.race import reached
-from alexlib.stats import over_seeds
 
 TRAIN, HELD_OUT, PAPER_LINE = "#7a7a7a", "#c4420f", "#1f5fa8"
 TOWERS = ("#1f5fa8", "#c4420f")
@@ -157,13 +157,18 @@ def predictions(pixels, labels, probabilities, classes, show_pictures: bool = Tr
 
 
 def reading_curves(rows: list[dict]):
-    """Held-out error of several runs against epochs, one line a run, coloured by reading: rows of notebook 04."""
+    """Held-out error of several runs against epochs, one line a run, coloured by variant: rows of notebook 04."""
     figure, axis = new_figure(6.5, 3.3)
     for row in rows:
         epochs = [h["epoch"] for h in row["history"]]
         held_out = [100 * h["val_top1"] for h in row["history"]]
         axis.plot(
-            epochs, held_out, "o-", ms=3, color=READINGS.get(row["spec"]), label=f"{row['spec']}, seed {row['seed']}"
+            epochs,
+            held_out,
+            "o-",
+            ms=3,
+            color=READINGS.get(row["variant"]),
+            label=f"{row['variant']}, seed {row['seed']}",
         )
     n = len(rows[0]["history"])
     axis.set(xlabel="epochs", ylabel="held-out top-1 error, %", ylim=(0, 100), xlim=(0, n + 0.5))
@@ -215,7 +220,10 @@ def rate_search(searches: dict[str, dict[float, list[dict]]], target: float, cha
 
 
 def figure1(runs: dict[str, list[dict]], target: float, chance: float):
-    """The paper's Figure 1: training error against epochs, all runs, mean and 95 % band (from 3): {name: rows}."""
+    """The paper's Figure 1: training error against epochs, all runs, mean and 95 % band (from 3): {name: rows}.
+
+    The title says where the images are from.
+    """
     figure, axis = new_figure(6.5, 4)
     arrivals = []
     for name, rows in runs.items():
@@ -223,15 +231,42 @@ def figure1(runs: dict[str, list[dict]], target: float, chance: float):
         shared = min(map(len, curves))
         for curve in curves:  # a run ends where it meets the target
             axis.plot(range(len(curve)), curve, color=UNITS.get(name), lw=0.5, alpha=0.4)
-        mean, low, high = np.transpose([over_seeds(errors) for errors in list(zip(*curves, strict=False))[:shared]])
-        style = "-" if name == "relu" else "--"
+        errors = np.array([curve[:shared] for curve in curves])
+        mean, style = errors.mean(0), "-" if name == "relu" else "--"
         axis.plot(range(shared), mean, style, color=UNITS.get(name), label=f"{name}, n = {len(rows)}")
         if len(rows) > 2:  # Student's interval over two runs says nothing
-            axis.fill_between(range(shared), low, high, color=UNITS.get(name), alpha=0.15, lw=0)
+            half = stats.t.ppf(0.975, len(rows) - 1) * stats.sem(errors)
+            axis.fill_between(range(shared), mean - half, mean + half, color=UNITS.get(name), alpha=0.15, lw=0)
         epochs = np.mean([reached(row["history"], target, chance) for row in rows])
         arrivals.append(f"{name} {epochs:.1f}" if np.isfinite(epochs) else f"{name} not always")
     axis.axhline(target, color="k", lw=0.8, ls=":")
-    axis.set_title(f"Epochs to {target:.0%} training error: {', '.join(arrivals)}", loc="left")
+    origins = dict.fromkeys(row["data"]["origin"].split(";")[0] for rows in runs.values() for row in rows)
+    title = f"{', '.join(origins)}\nEpochs to {target:.0%} training error: {', '.join(arrivals)}"
+    axis.set_title(title, loc="left")
     axis.set(xlabel="epochs", ylabel="training error", ylim=(0, 1), xlim=0)
     axis.legend(frameon=False)
+    return figure
+
+
+def ratio_by_target(rows: list[dict], slow: str, fast: str):
+    """How the ratio of Figure 1 depends on the target error: rows of `race.by_target`; bars are 95 % intervals.
+
+    A triangle points to where the ratio is if some runs did not reach the target, and the bar has the other end of the
+    interval; without a ratio there is no mark.
+    """
+    figure, axis = new_figure(6.5, 3)
+    for row in (row for row in rows if row["bound"] != "unknown"):
+        x, marker = 100 * row["target"], {"at least": "^", "at most": "v"}.get(row["bound"], "o")
+        ends = {"at least": ("low", "value"), "at most": ("value", "high")}.get(row["bound"], ("low", "high"))
+        if min(row["n"]) > 1:
+            axis.plot([x, x], [row[end] for end in ends], color=PAPER_LINE, lw=3, alpha=0.35)
+        axis.plot(x, row["value"], marker, color=PAPER_LINE)
+        axis.annotate(f"{row['value']:.1f}", (x, row["value"]), (6, 4), textcoords="offset points", fontsize=8)
+    most = max((row["value"] for row in rows if row["bound"] != "unknown"), default=1.0)
+    axis.axhline(1, color="k", lw=0.8, ls="--")
+    targets = [100 * row["target"] for row in rows]
+    axis.set(xlabel="target: training error, %", ylabel=f"epochs, {slow} / {fast}", xticks=targets)
+    axis.set(xlim=(max(targets) + 2, min(targets) - 2), ylim=(0, 1.4 * max(most, 1)))
+    runs = f"n = {rows[0]['n'][0]} ({slow}) and {rows[0]['n'][1]} ({fast}) runs"
+    axis.set_title(f"The ratio depends on the target; {runs}", loc="left")
     return figure

@@ -58,18 +58,25 @@ class Block:
         return row["variant"] in self.variants and spec in [self.spec(row["variant"], lr) for lr in self.rates()]
 
 
-def _blocks() -> tuple[Block, ...]:
-    file = Path(__file__).with_name("tables") / "protocol.toml"
-    entries = tomllib.loads(file.read_text())["block"]
-    return tuple(Block(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}) for entry in entries)
-
-
-BLOCKS = _blocks()
+TABLE = tomllib.loads((Path(__file__).with_name("tables") / "protocol.toml").read_text())
+BLOCKS = tuple(
+    Block(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+    for entry in TABLE["block"]
+)
 
 
 def block_of(row: dict) -> Block | None:
     """The block that lists the row of a run: None, and the row is no evidence, where none does."""
     return next((block for block in BLOCKS if block.lists(row)), None)
+
+
+def loss(scale: str, guess: float, early: bool) -> float:
+    """The training loss, nats, at which convergence, or early learning, is timed.
+
+    Scales that the protocol does not name have the same shares of the loss of a `guess`, the logarithm of the classes.
+    """
+    known = TABLE["loss"].get(scale, [0.55 * guess, 0.87 * guess])
+    return known[early]
 
 
 def best_rate(checks: dict[float, dict | None], own: float) -> float:

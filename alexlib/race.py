@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy import stats
 
 from alexlib.config import ACTIVATIONS, Spec, spec_from
 from alexlib.data import Images
@@ -96,38 +97,134 @@ def search(
     return best_rate(found, target, chance), found
 
 
-def ratio(slow: list[float], fast: list[float], seed: int = 0, draws: int = 10_000) -> tuple[float, float, float]:
-    """Mean of `slow` over mean of `fast`, with its 95 % bootstrap interval over the runs of both: (ratio, low, high).
+def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
+    """Geometric mean of `slow` over that of `fast`: Welch's t interval on the logarithms of the runs' times.
 
-    A single run of either has no interval: its bounds are 0 and infinite.
+    Returns value, low, high (95 %), se (standard error of the logarithm of the ratio), df (degrees of freedom, Welch
+    and Satterthwaite) and p (two-sided, against a ratio of 1). A single run of either has no interval: its bounds are
+    0 and infinite, and se, df and p are nan.
     """
-    slow, fast = np.asarray(slow, np.float64), np.asarray(fast, np.float64)
-    if min(len(slow), len(fast)) < 2:
-        return float(slow.mean() / fast.mean()), 0.0, math.inf
-    rng = np.random.default_rng(seed)
-    means = [group[rng.integers(len(group), size=(draws, len(group)))].mean(1) for group in (slow, fast)]
-    drawn = np.sort(means[0] / means[1])
-    low, high = drawn[int(0.025 * draws)], drawn[int(0.975 * draws)]
-    return float(slow.mean() / fast.mean()), float(low), float(high)
+    logs = [np.log(np.asarray(times, np.float64)) for times in (slow, fast)]
+    log = float(logs[0].mean() - logs[1].mean())
+    if min(map(len, logs)) < 2:
+        return {"value": math.exp(log), "low": 0.0, "high": math.inf, "se": math.nan, "df": math.nan, "p": math.nan}
+    parts = [float(group.var(ddof=1)) / len(group) for group in logs]
+    se, df = math.sqrt(sum(parts)), sum(map(len, logs)) - 2.0
+    if not se:  # no scatter at all, as in runs that all count with their last possible epoch
+        return {"value": math.exp(log), "low": math.exp(log), "high": math.exp(log), "se": se, "df": df,
+                "p": float(log == 0)}  # fmt: skip
+    df = sum(parts) ** 2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, logs, strict=True))
+    half = float(stats.t.ppf(0.975, df)) * se
+    low, high = (math.exp(min(end, 700)) for end in (log - half, log + half))
+    return {"value": math.exp(log), "low": low, "high": high, "se": se, "df": df,
+            "p": float(2 * stats.t.sf(abs(log) / se, df))}  # fmt: skip
 
 
 def sooner(slow: list[dict], fast: list[dict], target: float, chance: float) -> dict:
-    """How many times sooner the rows of `fast` reach the target than those of `slow`.
+    """How many times as many epochs the rows of `slow` take to the target as those of `fast`.
 
-    Returns value, low, high (95 %), slow and fast (mean epochs), n (runs of each) and bound: what value is. A run that
-    never reaches the target counts as one that does at the end of its last possible epoch, so that value is only
-    "at least" (some slow ones did not reach it), "at most" (some fast ones), "unknown" (both); else "".
+    Returns value, low, high, se, df and p as `ratio` does, slow and fast (geometric mean epochs), n (runs of each),
+    reached (how many of each reach the target) and bound: what value is. A run that never reaches the target counts
+    as one that does at the end of its last possible epoch, so that value is only "at least" (some slow ones did not
+    reach it), "at most" (some fast ones), "unknown" (both); else "". Low, high and p are of the epochs so counted.
+
+    Raises:
+        ValueError: the target is no error below chance, or lower than the one at which the runs end.
     """
-    times, complete = [], []
+    ends = max(row["config"]["train"]["target"] for row in (*slow, *fast))
+    if not ends <= target < chance:
+        raise ValueError(f"target {target:g}: expected an error from {ends:g}, where the runs end, to below {chance:g}")
+    times, arrived = [], []
     for rows in (slow, fast):
         epochs = [reached(row["history"], target, chance) for row in rows]
-        limits = [row["config"]["train"]["epochs"] for row in rows]
-        times.append(np.minimum(epochs, limits))
-        complete.append(bool(np.isfinite(epochs).all()))
-    value, low, high = ratio(*times)
-    bound = {(True, True): "", (False, True): "at least", (True, False): "at most"}.get(tuple(complete), "unknown")
-    means = {name: float(group.mean()) for name, group in zip(("slow", "fast"), times, strict=True)}
-    return {"value": value, "low": low, "high": high, **means, "n": (len(slow), len(fast)), "bound": bound}
+        times.append(np.minimum(epochs, [row["config"]["train"]["epochs"] for row in rows]))
+        arrived.append(int(np.isfinite(epochs).sum()))
+    means = {name: _mean(group) for name, group in zip(("slow", "fast"), times, strict=True)}
+    n, arrived = (len(slow), len(fast)), tuple(arrived)
+    return {**ratio(*times), **means, "n": n, "reached": arrived, "bound": _bound(arrived, n)}
+
+
+def by_target(slow: list[dict], fast: list[dict], targets: list[float], chance: float) -> list[dict]:
+    """How the ratio depends on the target: a row as of `sooner` for each target, with `target`."""
+    return [{"target": target, **sooner(slow, fast, target, chance)} for target in targets]
+
+
+def _mean(times) -> float:
+    return float(np.exp(np.log(times).mean()))
+
+
+def _bound(reached: tuple[int, int], n: tuple[int, int]) -> str:
+    """What a ratio (slow over fast) is where `reached` of `n` runs of each reached the target."""
+    complete = tuple(some == every for some, every in zip(reached, n, strict=True))
+    return {(True, True): "", (False, True): "at least", (True, False): "at most"}.get(complete, "unknown")
+
+
+# ---- as text ---------------------------------------------------------------------------------------------------
+
+
+def sentence(found: dict, slow: str, fast: str, target: float) -> str:
+    """What `sooner` found, as a sentence; no number is given where neither group of runs reached the target."""
+    groups = [*zip((fast, slow), found["reached"][::-1], found["n"][::-1], strict=True)]
+    missing = " and ".join(f"{n - some} of {n} runs with {name}" for name, some, n in groups if some < n)
+    if found["bound"] == "unknown":
+        return f"There is no ratio: {missing} did not reach {target:.0%} training error."
+    span = f"95 % interval {_span(found)}" if min(found["n"]) > 1 else "no interval"
+    late = f"; {missing} did not reach it and count with all their epochs" if missing else ""
+    takes = " ".join(f"{slow} takes {found['bound']} **{found['value']:.1f} times**".split())
+    runs = f"{found['n'][0]} and {found['n'][1]} runs"
+    return f"To reach {target:.0%} training error, {takes} as many epochs as {fast} ({span}; {runs}{late})."
+
+
+def summary(found: dict, slow: str, fast: str) -> dict[str, str]:
+    """What `sooner` found, as a row of a table."""
+    cells = {}
+    for name, key, i in ((slow, "slow", 0), (fast, "fast", 1)):
+        cells[f"epochs, {name}"] = _amount(found[key], found["reached"][i], found["n"][i])
+    known = found["bound"] != "unknown"
+    span = _span(found) if known and min(found["n"]) > 1 else "-"
+    cells |= {"ratio": f"{found['bound']} {found['value']:.1f}".strip() if known else "-", "95 % interval": span}
+    return cells | {"runs": f"{found['n'][0]} and {found['n'][1]}"}
+
+
+def _span(found: dict) -> str:
+    """The 95 % interval; of a bound it has one end."""
+    ends = {"at least": "from {low:.1f}", "at most": "up to {high:.1f}"}
+    return ends.get(found["bound"], "{low:.1f} to {high:.1f}").format(**found)
+
+
+def in_seconds(
+    epochs: dict[str, list[float]], limit: int, speed: dict[str, float], images: int
+) -> list[dict[str, str]]:
+    """Seconds to the target, a row for each name; the last column is a ratio to the first name.
+
+    Args:
+        epochs: of each run of each name, infinite where the target was not reached.
+        limit: the last possible epoch of a run.
+        speed: training images/s.
+        images: how many an epoch has.
+    """
+    counts = {name: (int(np.isfinite(each).sum()), len(each)) for name, each in epochs.items()}
+    means = {name: _mean(np.minimum(each, limit)) * images / speed[name] for name, each in epochs.items()}
+    first, table = next(iter(epochs)), []
+    for name in epochs:
+        bound = _bound(*zip(counts[name], counts[first], strict=True))
+        over = "-" if bound == "unknown" else f"{bound} {means[name] / means[first]:.1f}".strip()
+        row = {"activation": name, "images/s": f"{speed[name]:.0f}", "seconds an epoch": f"{images / speed[name]:.1f}"}
+        table.append(row | {"seconds to the target": _amount(means[name], *counts[name]), f"over {first}": over})
+    return table
+
+
+def told(epochs: float) -> str:
+    """The epochs of a run to the target."""
+    return f"{epochs:.1f}" if math.isfinite(epochs) else "not reached"
+
+
+def _amount(mean: float, some: int, n: int) -> str:
+    """A mean over n runs of which some reached the target, the others counted with all their epochs."""
+    return "not reached" if not some else f"{mean:.1f}" if some == n else f"at least {mean:.1f}"
+
+
+# ---- rows on record --------------------------------------------------------------------------------------------
 
 
 def at_best_rates(rows: list[dict], spec: Spec, chance: float) -> dict[tuple[str, str], list[dict]]:
@@ -165,7 +262,7 @@ def _by_rate(rows: list[dict], spec: Spec) -> dict[tuple[str, str], dict[float, 
 def pace(
     specs: dict[str, Spec], images: Images, device: str | dict[str, str] = "cpu", rounds: int = 3
 ) -> dict[str, float]:
-    """Training pictures/s of some specs on this machine: the median of rounds of 20 batches, the specs taking turns.
+    """Training images/s of some specs on this machine: the median of rounds of 20 batches, the specs taking turns.
 
     `device` may differ by name, and be two with a comma between.
     """

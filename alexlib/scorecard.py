@@ -1,8 +1,9 @@
-"""The scorecard: every claim of the register and what the rows on record say of it.
+"""The scorecard: every claim of the register and what the rows on record say of it, by the rules of docs/protocol.md.
 
-Rows alone are read: no pictures, no training. A line of evidence is a dict: claim, name (what was compared), value,
-low, high (95 %), n (runs, or pairs of runs with and without), bound (what `value` is where it is none: "at least"),
-verdict; study, scale, setting, device, hours, runs (those it rests on); rank (the least is shown first).
+Rows alone are read: no images, no training. A line of evidence is a dict: claim, name (what was compared), value, low,
+high (95 %), n (runs in each arm; "-" for facts), detectable (at 80 % power; None where there is no estimate), p, bound
+(what `value` is where it is none: "at least"), verdict; study, scale, setting, device, hours, runs (those it rests on);
+rank (the least is shown first); estimate.
 """
 
 import hashlib
@@ -10,21 +11,20 @@ import json
 import math
 from collections.abc import Iterable
 
-from alexlib import features, findings, race, rows, stats
+from alexlib import effects, facts, features, findings, race, rows, verdicts
 from alexlib.ablations import VARIANTS
 from alexlib.claims import CLAIMS, Claim
-from alexlib.config import FIGURE1, PAPER, SPECS, spec_at, spec_from
+from alexlib.config import FIGURE1, SPECS, spec_at, spec_from
 from alexlib.costs import setting, size
-from alexlib.nets import STACKS, trace
-from alexlib.paper import CONSTANTS
-from alexlib.verdicts import NOT_TESTED, REGISTER, judged
+from alexlib.effects import trained
+from alexlib.nets import STACKS
+from alexlib.verdicts import AGREES, CANNOT_TELL, LARGER, NOT_TESTED, OPPOSITE, REGISTER, SMALLER, judged
 
-NEAREST = ("imagenet", "imagenette", "imagenette128", "cifar10", "sample")  # scales, the paper's own first
-VERDICTS = ("not reproduced", "inconclusive", "direction only", "reproduced")  # the least borne out first
+NEAREST = ("imagenet", "miniimagenet", "imagenette", "imagenette128", "cifar10", "sample")  # the paper's own first
 
 
 def record(sample: bool = False) -> list[dict]:
-    """The rows that the scorecard is drawn from; with `sample` those of generated pictures too, which claim nothing."""
+    """The rows that the scorecard is drawn from; with `sample` those of generated images too, which claim nothing."""
     return rows.everything() + (rows.everything(sample=True) if sample else [])
 
 
@@ -37,28 +37,51 @@ def card(found: list[dict]) -> list[dict]:
     """Every claim, in the order of the paper: claim (of the register), verdict, lines (of evidence), reason.
 
     The first line gives the verdict. It is of the runs that have an interval, of the scale nearest to the paper, then
-    of the widest net and the most pictures; where a claim has several parts (a layer each), of the one least borne out.
-    Without a line the verdict is `NOT_TESTED` and `reason` says why.
+    of the widest net and the most images; where a claim has several parts (a layer each), of the one least borne out.
+    Without a line the verdict is `NOT_TESTED` and `reason` says why. Primary claims are corrected by Holm's method.
     """
     known, table = evidence(found), []
     for claim in CLAIMS:
         lines = [line for line in known if line["claim"] == claim.id]
         verdict, reason = (lines[0]["verdict"], "") if lines else (NOT_TESTED, _reason(claim, known))
         table.append({"claim": claim, "verdict": verdict, "lines": lines, "reason": reason})
+    return _corrected(table)
+
+
+def _corrected(table: list[dict]) -> list[dict]:
+    """Primary claims that are not significant after Holm's correction over those that were tested cannot tell."""
+    tested = {
+        entry["claim"].id: entry["lines"][0]["p"]
+        for entry in table
+        if entry["claim"].primary and entry["lines"] and _enough(entry["lines"][0])
+    }
+    adjusted = verdicts.holm(tested)
+    for entry in table:
+        if (p := adjusted.get(entry["claim"].id)) is not None:
+            entry["holm"] = p
+            if p > 0.05 and entry["verdict"].split(";")[0] in (AGREES, SMALLER, LARGER, OPPOSITE):
+                entry["verdict"] = f"{CANNOT_TELL}; p = {p:.2g} after Holm's correction"
+                entry["lines"][0] |= {"verdict": entry["verdict"]}
     return table
+
+
+def _enough(line: dict) -> bool:
+    """Whether a line is a test: of two runs in each arm at least, and in the claim's regime."""
+    tested = line["estimate"] and min(line["estimate"].n) > 1 and line["scale"] != "sample"
+    return bool(tested) and not line["verdict"].startswith(verdicts.REGIME)
 
 
 def evidence(found: list[dict]) -> list[dict]:
     """All lines of evidence, those first that are shown first."""
-    runs = findings.trained(found)
-    lines = [*_counts(), *_effects(runs), *_views(runs), *_speed(runs), *_errors(runs), *_colours(runs)]
-    lines += _features(runs, [row for row in found if "measured" in row])
+    runs, measured = trained(found), [row for row in found if row["study"] == "measures"]
+    lines = [*_facts(), *_effects(runs), *_views(runs), *_speed(runs), *_errors(runs), *_colours(runs)]
+    lines += [*_measures(runs, measured), *_features(runs, [row for row in found if "measured" in row])]
     return sorted(lines, key=lambda line: line["rank"])
 
 
 def _reason(claim: Claim, known: list[dict]) -> str:
     if any(line["claim"] == claim.id.removesuffix("-top5") for line in known):
-        return f"{findings.CLASSES} classes or more: five guesses out of fewer say little"
+        return f"{effects.CLASSES} classes or more: five guesses out of fewer say little"
     id = claim.id.removesuffix("-top5")
     tests = [v.name for v in VARIANTS for tested, _ in v.claims + v.small_claims if tested == id]
     return claim.needs or f"runs of {' and of '.join(tests)} beside their baseline, two seeds at least"
@@ -67,38 +90,30 @@ def _reason(claim: Claim, known: list[dict]) -> str:
 # ---- lines of evidence ----------------------------------------------------------------------------------------
 
 
-def _counts() -> Iterable[dict]:
-    """What is computed from the net itself."""
-    stages, sides = trace(PAPER), [int(CONSTANTS[name].value) for name in ("side", "crop")]
-    parameters = sum(stage["parameters"] for stage in stages)
-    conv = [stage for stage in stages if stage["stage"].startswith("conv")]
-    counts = {
-        "parameters": parameters,
-        "neurons": sum(stage["neurons"] for stage in stages),
-        "conv1-neurons": conv[0]["neurons"],
-        "crops-factor": 2 * (sides[0] - sides[1] + 1) ** 2,
-    }
-    for id, value in counts.items():
-        yield _count(id, value, stats.count(value, REGISTER[id].paper))
-    share = 100 * max(stage["parameters"] for stage in conv) / parameters
-    yield _count("one-percent", share, stats.at_most(share, REGISTER["one-percent"].paper))
-
-
-def _count(id: str, value: float, verdict: str) -> dict:
-    line = {"claim": id, "name": "computed from the net", "value": value, "low": value, "high": value, "n": 0}
-    about = {"study": "", "scale": "", "setting": "the paper's net", "device": "", "hours": 0.0, "runs": 0}
-    return line | {"bound": "", "verdict": verdict, **about, "rank": (0,)}
+def _facts() -> Iterable[dict]:
+    """What is counted from the net itself."""
+    for id, value in facts.counts().items():
+        line = {"claim": id, "name": "counted from the net", "value": value, "low": value, "high": value, "n": "-"}
+        about = {"study": "", "scale": "", "setting": "the paper's net", "device": "", "hours": 0.0, "runs": 0}
+        line |= {
+            "bound": "at least" if REGISTER[id].over else "",
+            "verdict": verdicts.fact(value, REGISTER[id]),
+            "detectable": None,
+            "p": 1.0,
+        }
+        yield line | about | {"rank": (0,), "estimate": None}
 
 
 def _effects(found: list[dict]) -> Iterable[dict]:
-    for group in findings.comparable(found):
-        for effect in findings.effects(group):
-            yield from _lines(effect, [r for r in group if r["variant"] in ("baseline", effect["variant"])])
+    for group in effects.comparable(found):
+        for effect in effects.variant_effects(group):
+            against = next(v.against for v in VARIANTS if v.name == effect["variant"])
+            yield from _lines(effect, [r for r in group if r["variant"] in (against, effect["variant"])])
 
 
 def _views(found: list[dict]) -> Iterable[dict]:
-    plain = [row for row in findings.ended(found) if row["variant"] in ("baseline", *SPECS)]
-    for group in _alike(row for row in plain if "ten" in row["metrics"]):
+    plain = [row for row in effects.ended(found) if row["variant"] in ("baseline", *SPECS)]
+    for group in _alike(row for row in plain if "ten" in row["metrics"] and "kernels" in row["config"]["net"]):
         for row in findings.ten_views(group):
             yield from _lines(row | {"name": f"{row['name']}, {group[0]['spec']}"}, group)
 
@@ -106,9 +121,14 @@ def _views(found: list[dict]) -> Iterable[dict]:
 def _speed(found: list[dict]) -> Iterable[dict]:
     for scale, data in dict.fromkeys((row["scale"], row["data"]["train"]) for row in found):
         here = [row for row in found if (row["scale"], row["data"]["train"]) == (scale, data)]
+        speeds = []
         for stack, pair in races(here).items():
             speed = relu_speed(pair["tanh"], pair["relu"], _chance(here))
-            yield from _lines(speed | {"name": f"tanh / ReLU, {stack} net"}, pair["tanh"] + pair["relu"])
+            speeds.append((speed | {"name": f"tanh / ReLU, {stack} net"}, pair["tanh"] + pair["relu"]))
+            yield from _lines(*speeds[-1])
+        if len(speeds) > 1:  # "consistently": the net in which ReLUs gain least
+            least, used = min(speeds, key=lambda pair: pair[0]["value"])
+            yield from _lines(judged(least, "relu-architectures", scale, least["estimate"]), used)
 
 
 def relu_speed(tanh: list[dict], relu: list[dict], chance: float) -> dict:
@@ -119,13 +139,18 @@ def relu_speed(tanh: list[dict], relu: list[dict], chance: float) -> dict:
         chance: the error before the first epoch.
     """
     found = race.sooner(tanh, relu, FIGURE1.train.target, chance)
-    row = judged({"name": "tanh / ReLU", "unit": "x", **found}, "relu-speed", relu[0]["scale"])
-    return row if found["bound"] in ("", "at least") else row | {"verdict": "inconclusive"}
+    se, df = found["se"], found["df"]
+    known = math.isfinite(se)
+    estimate = verdicts.Estimate(
+        math.log(found["value"]), se**2 if known else math.nan, 0.0, df if known else 0, found["n"]
+    )
+    row = judged({"name": "tanh / ReLU", "unit": "x", **found}, "relu-speed", relu[0]["scale"], estimate)
+    return row if found["bound"] in ("", "at least") else row | {"verdict": CANNOT_TELL}
 
 
 def races(found: list[dict]) -> dict[str, dict[str, list[dict]]]:
     """The runs of notebook 02 that count, out of the rows of a scale: {stack: {"tanh": rows, "relu": rows}}."""
-    raced = [row for row in findings.ended(found) if row["study"] == "02_relu_vs_tanh"]
+    raced = [row for row in effects.ended(found) if row["study"] == "02_relu_vs_tanh"]
     if not raced:
         return {}
     known = race.at_best_rates(raced, spec_at(FIGURE1, raced[0]["scale"]), _chance(raced))
@@ -138,31 +163,38 @@ def _chance(found: list[dict]) -> float:
 
 
 def _errors(found: list[dict]) -> Iterable[dict]:
-    for row in findings.ended(found):
+    for row in effects.ended(found):
         if row["study"] == "04_train":
             for error in findings.imagenet_errors(row):
                 yield from _lines(error, [row])
 
 
 def _colours(found: list[dict]) -> Iterable[dict]:
-    """Runs whose two towers differ in colour more than 19 of 20 random halves of their kernels do."""
+    """Runs whose two towers differ in colour more than 19 of 20 random halves of their kernels do: a line a config."""
     told = [row for row in found if "colour" in row]
-    for study, scale, data in dict.fromkeys((row["study"], row["scale"], row["data"]["train"]) for row in told):
-        part = [r for r in told if (r["study"], r["scale"], r["data"]["train"]) == (study, scale, data)]
-        value, low, high = findings.colours_apart([row["colour"]["p"] for row in part])
-        row = {"name": "runs whose towers differ", "unit": "%", "value": value, "low": low, "high": high}
-        yield from _lines(judged(row | {"n": len(part)}, "colour-towers", scale), part)
+    for spec in dict.fromkeys((row["scale"], row["spec"]) for row in told):
+        part = [row for row in told if (row["scale"], row["spec"]) == spec]
+        yield from _lines(findings.colour_claim(part), part)
+
+
+def _measures(found: list[dict], measured: list[dict]) -> Iterable[dict]:
+    """Averages of several nets, and halving: what was measured of runs on record without training."""
+    for row in findings.ensembles(measured, found) + findings.halvings(measured):
+        of = [run for one in measured if one["scale"] == row["scale"] for run in one["runs"]]
+        used = [r for r in found if r["scale"] == row["scale"] and any(run.items() <= r.items() for run in of)]
+        yield from _lines(row, used)
 
 
 def _features(found: list[dict], looks: list[dict]) -> Iterable[dict]:
-    """What notebook 05 measured of runs on record; with as many pictures again, the last time counts."""
+    """What notebook 05 measured of runs on record; with as many images again, the last time counts."""
     runs = {_key(features.named(row)): row for row in found}
     last = {_key([look["run"], look["queries"], look["among"]]): look for look in looks}
     for look in (look for look in last.values() if _key(look["run"]) in runs):
         run = runs[_key(look["run"])] | {"study": look["study"]}
-        name = f"{run['variant']}, seed {run['seed']}: {look['queries']:,} pictures among {look['among']:,}"
-        for row in findings.of_features(look["measured"], look["scale"]).values():
-            yield from _lines(row | {"name": name, "n": 1}, [run])
+        name = f"{run['variant']}, seed {run['seed']}: {look['queries']:,} images among {look['among']:,}"
+        kept = {id: bounds for id, bounds in look["measured"].items() if id not in look.get("withdrawn", {})}
+        for row in findings.of_features(kept, look["scale"]).values():
+            yield from _lines(row | {"name": name, "n": (1,)}, [run])
 
 
 def _key(value) -> str:
@@ -183,21 +215,28 @@ def _lines(row: dict, used: list[dict]) -> Iterable[dict]:
     """A finding about a claim as a line of evidence; nothing for a finding about none."""
     if row["claim"] is None:
         return
-    first, n = used[0], min(row["n"]) if isinstance(row["n"], tuple) else row["n"]
+    first = used[0]
     yield {
-        **{key: row[key] for key in ("claim", "name", "value", "low", "high", "verdict")},
-        **{"n": n, "bound": row.get("bound", ""), "study": first["study"], "scale": first["scale"]},
+        **{key: row[key] for key in ("claim", "name", "value", "low", "high", "verdict", "n")},
+        **{"detectable": row.get("detectable"), "p": row.get("p", 1.0), "estimate": row.get("estimate")},
+        **{"bound": row.get("bound", ""), "study": first["study"], "scale": first["scale"], "rates": _rates(used)},
         **{"setting": setting(first), "device": ", ".join(dict.fromkeys(one["device"] for one in used))},
         **{"hours": sum(one["seconds"] for one in used) / 3600, "runs": len(used), "rank": _rank(row, first)},
     }
 
 
+def _rates(used: list[dict]) -> str:
+    """The learning rates of the arms, where they differ."""
+    rates = {row["variant"]: row["config"]["train"]["lr"] for row in used}
+    return ", ".join(f"{name} {lr:g}" for name, lr in rates.items()) if len(set(rates.values())) > 1 else ""
+
+
 def _rank(row: dict, first: dict) -> tuple:
-    single = not math.isfinite(row["low"]) or not math.isfinite(row["high"])
-    weakness = next((i for i, verdict in enumerate(VERDICTS) if row["verdict"].startswith(verdict)), 0)
-    width, pictures = size(first)
+    single = not math.isfinite(row["low"]) or not math.isfinite(row["high"]) or min(row["n"]) < 2
+    weakness = next((i for i, verdict in enumerate(verdicts.VERDICTS) if row["verdict"].startswith(verdict)), 0)
+    width, images = size(first)
     near = NEAREST.index(first["scale"])
-    return 1, first["scale"] == "sample", single, near, -width, -pictures, weakness, row["name"]
+    return 1, first["scale"] == "sample", single, near, -width, -images, weakness, row["name"]
 
 
 # ---- as figures and as text ----------------------------------------------------------------------------------
@@ -215,6 +254,9 @@ def in_points(table: list[dict]) -> list[dict]:
     return found
 
 
+NOWHERE = {"where": "-", "device": "-"}
+
+
 def cells(claim: Claim, line: dict | None) -> dict[str, str]:
     """A claim and a line of evidence (None: there is none), column by column."""
     paper, log = (number(value, claim.unit) for value in (claim.paper, claim.log))
@@ -222,11 +264,13 @@ def cells(claim: Claim, line: dict | None) -> dict[str, str]:
     about |= {"2012 log": log, "later studies": claim.studies or "-"}
     what = {"quantity": f"{claim.quantity} ({claim.unit})"}
     if line is None:
-        return about | dict.fromkeys(("ours", "95 % interval", "runs"), "-") | what | {"where": "-", "device": "-"}
+        return about | dict.fromkeys(("ours", "95 % interval", "detectable", "runs"), "-") | what | NOWHERE
     ours = f"{line['bound']} {number(line['value'], claim.unit)}".strip()
-    single = line["n"] == 0 or not math.isfinite(line["high"] - line["low"])
+    single = line["n"] == "-" or not math.isfinite(line["high"] - line["low"])
     span = "-" if single else f"{number(line['low'], claim.unit)} to {number(line['high'], claim.unit)}"
-    about |= {"ours": ours, "95 % interval": span, "runs": str(line["n"] or "-")}
+    detectable = None if single or line["detectable"] is None else line["detectable"]
+    about |= {"ours": ours, "95 % interval": span, "detectable": number(detectable, claim.unit)}
+    about |= {"runs": line["n"] if line["n"] == "-" else " + ".join(map(str, line["n"]))}
     return about | what | {"where": line["setting"], "device": line["device"] or "-"}
 
 

@@ -61,7 +61,9 @@ def colour_figure(found: list[dict]):
         for end, colour, name in zip(ends, TOWERS, ("tower 1", "tower 2"), strict=True):
             axis.scatter(end, i, color=colour, zorder=2, label=None if i else name)
     differ = sum(row["p"] < 0.05 for row in found)
-    axis.set_title(f"The towers' colours differ (p < .05) in {differ} of {len(found)} runs", loc="left")
+    most = max((row["updates"] or 0 for row in found), default=0)
+    title = f"The towers' colours differ (p < .05) in {differ} of {len(found)} runs of at most {most:,} updates"
+    axis.set_title(f"{title} (paper: 840,000)" if most else title.partition(" of at most")[0], loc="left", fontsize=9)
     axis.set_yticks(range(len(found)), [row["run"] for row in reversed(found)])
     axis.set(
         xlabel="share of a kernel's energy off the grey axis, mean",

@@ -18,19 +18,19 @@ from pathlib import Path
 
 from PIL import Image
 
-from alexlib import contrasts, costs, findings, plots, race, rows, scorecard, site
+from alexlib import contrasts, costs, effects, plots, race, rows, scorecard, site
 from alexlib.claims import AMBIGUITIES, CLAIMS
 from alexlib.config import FIGURE1, PAPER, SCALES, SOURCE2012, spec_at
+from alexlib.findings import proportion
 from alexlib.nets import ledger, trace, trace_text
 from alexlib.paths import ROOT, reports_root
 from alexlib.progress import clock
-from alexlib.stats import wilson
 
 PAGES = ("README.md", "docs/fidelity.md", "docs/performance.md", "docs/scaling.md")
 FIGURES = ROOT / "reports" / "figures"
 IMAGENET = 1_281_167  # training pictures of ILSVRC-2012
 CHANCE = 0.9  # error of a guess among the ten classes of CIFAR-10
-CURVES, RATES, KERNELS, FOREST = "04_readings.png", "02_figure1.png", "05_kernels.png", "03_ablations.png"
+RATES, KERNELS, FOREST = "02_figure1.png", "05_kernels.png", "03_ablations.png"
 
 
 def markdown_table(head: tuple, lines: list[tuple]) -> str:
@@ -96,7 +96,7 @@ def results() -> str:
         errors = []
         for views in ("centre", "ten"):
             m = row["metrics"][views]
-            low, high = wilson(m["top1"], m["n"])
+            low, high = proportion(m["top1"], m["n"])
             errors.append(f"{100 * m['top1']:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
         speed = f"{row['pictures_per_second']:.0f}/s, {clock(row['seconds'])}"
         own = "" if row["data"]["name"] == SCALES[row["scale"]].source else f", {row['data']['name']}"
@@ -120,19 +120,22 @@ def ablations() -> str:
 
 def _effects(study: str) -> str:
     lines = []
-    for group in findings.comparable(_kept(study)):
+    for group in effects.comparable(_kept(study)):
         where = costs.setting(group[0])
-        for row in findings.effects(group):
-            span = "-" if row["n"] == 1 else f"{row['low']:+.1f} to {row['high']:+.1f}"
+        for row in effects.variant_effects(group):
+            single = min(row["n"]) < 2
+            span = "-" if single else f"{row['low']:+.1f} to {row['high']:+.1f}"
+            seen = (f"{row['value']:+.1f}", span, "-" if single else f"{row['detectable']:.1f}")
             paper = (row["paper"], row["log"], "; ".join(f"{value:g}" for _, value in row["later"]))
-            lines.append((where, row["name"], *paper, f"{row['value']:+.1f}", span, row["n"], row["verdict"]))
-    head = ("scale", "left out: effect", "paper", "2012 log", "later", "here", "95 % interval", "seeds", "verdict")
-    return markdown_table(head, lines) if lines else "*No effect is on record yet.*"
+            n = " + ".join(map(str, row["n"]))
+            lines.append((where, row["name"], *paper, *seen, n, row["verdict"]))
+    head = ("scale", "left out: effect", "paper", "2012 log", "later", "here", "95 % interval", "detectable", "runs")
+    return markdown_table((*head, "verdict"), lines) if lines else "*No effect is on record yet.*"
 
 
 def _kept(study: str) -> list[dict]:
-    """The rows of a study at all scales but the sample, scale by scale."""
-    return [row for scale in SCALES if scale != "sample" for row in rows.read(study, scale)]
+    """The rows of a study on record, scale by scale."""
+    return [row for scale in SCALES if scale != "sample" for row in rows.on_record(study, scale)]
 
 
 def figure1() -> str:
@@ -146,7 +149,7 @@ def figure1() -> str:
         "paper",
         "verdict",
     )
-    on_record, lines = rows.read("02_relu_vs_tanh", "cifar10"), []
+    on_record, lines = rows.on_record("02_relu_vs_tanh", "cifar10"), []
     tried = race.rates_tried(on_record, spec_at(FIGURE1, "cifar10"))
     for stack, pair in scorecard.races(on_record).items():
         found = scorecard.relu_speed(pair["tanh"], pair["relu"], CHANCE)
@@ -162,18 +165,33 @@ def figure1() -> str:
 
 
 def verdicts() -> str:
-    """The scorecard: how many claims have which verdict, and those with evidence, a line each."""
+    """The scorecard: how many claims have which verdict, and the empirical ones with evidence, a line each."""
     table, places, lines = scorecard.card(scorecard.record()), site.places(), []
-    for entry in (entry for entry in table if entry["lines"]):
+    empirical = [entry for entry in table if entry["claim"].kind != "fact"]
+    for entry in (entry for entry in empirical if entry["lines"]):
         cells = scorecard.cells(entry["claim"], entry["lines"][0])
         there = places.get((entry["lines"][0]["scale"], entry["lines"][0]["study"]))
         where = f"[{cells['where']}](reports/{there}.ipynb)" if there else cells["where"]
-        kept = [cells[key] for key in ("claim", "quantity", "paper", "2012 log", "ours", "95 % interval", "runs")]
-        lines.append((*kept, where, entry["verdict"]))
-    head = ("claim", "quantity", "paper", "2012 log", "here", "95 % interval", "runs", "where", "verdict")
+        keys = ("claim", "quantity", "paper", "2012 log", "ours", "95 % interval", "detectable", "runs")
+        lines.append((*(cells[key] for key in keys), where, entry["verdict"]))
+    head = ("claim", "quantity", "paper", "2012 log", "here", "95 % interval", "detectable", "runs", "where", "verdict")
+    told = _counted(empirical)
+    return f"{len(empirical)} empirical claims: {told}.\n\n{markdown_table(head, lines)}"
+
+
+def facts() -> str:
+    """The claims that are counted from the net, a line each."""
+    counted = [entry for entry in scorecard.card([]) if entry["claim"].kind == "fact"]
+    cells = [scorecard.cells(entry["claim"], *entry["lines"][:1]) | {"verdict": entry["verdict"]} for entry in counted]
+    lines = [(c["claim"], c["quantity"], c["paper"], c["ours"], c["verdict"], e["claim"].slip)
+             for c, e in zip(cells, counted, strict=True)]  # fmt: skip
+    head = ("claim", "quantity", "paper", "counted", "verdict", "what contradicts it")
+    return f"{len(counted)} facts: {_counted(counted)}.\n\n{markdown_table(head, lines)}"
+
+
+def _counted(table: list[dict]) -> str:
     counts = Counter(entry["verdict"].partition(";")[0] for entry in table)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    return f"{len(table)} claims: {told}.\n\n{markdown_table(head, lines)}"
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
 
 
 def forest() -> str:
@@ -355,6 +373,7 @@ PARTS = {
     "ablations": ablations,
     "figure-1": figure1,
     "scorecard": verdicts,
+    "facts": facts,
     "forest": forest,
     "kernels": kernels,
     "cifar-epoch": cifar_epoch,
@@ -414,20 +433,30 @@ def refresh() -> list[Path]:
 
 def _figures() -> dict[str, tuple[list[dict], Callable]]:
     """The figures of the pages: name, the rows that each is drawn from, and how."""
-    recorded, runs = _recorded(), _raced()
-    shown = [row for row in recorded if row["scale"] == recorded[0]["scale"]]
-    compared = max(findings.comparable(rows.read("03_ablations", "imagenette128")), key=len, default=[])
-    effects = [row for row in findings.effects(compared) if row["unit"] == "points"]
+    runs, compared = _raced(), _compared()
+    shown = [row for row in effects.variant_effects(compared) if row["unit"] == "points"] if compared else []
     return {
         RATES: ([*chain(*runs.values())], lambda: plots.figure1(runs, FIGURE1.train.target, CHANCE)),
-        CURVES: (recorded, lambda: plots.reading_curves(shown)),
-        FOREST: (compared if effects else [], lambda: contrasts.forest(effects, _forest_title(effects))),
+        FOREST: (
+            compared if shown else [],
+            lambda: contrasts.forest(shown, _forest_title(shown, compared[0]["scale"])),
+        ),
     }
 
 
-def _forest_title(effects: list[dict]) -> str:
-    clear = sum(row["low"] > 0 or row["high"] < 0 for row in effects)
-    return f"{clear} of {len(effects)} effects differ from zero (imagenette128)"
+def _compared() -> list[dict]:
+    """The largest group of runs of notebook 03 at the scale nearest to the paper that has a variant with two seeds."""
+    for scale in scorecard.NEAREST[:-1]:
+        groups = effects.comparable(rows.on_record("03_ablations", scale))
+        groups = [group for group in groups if any(min(row["n"]) > 1 for row in effects.variant_effects(group))]
+        if groups:
+            return max(groups, key=len)
+    return []
+
+
+def _forest_title(shown: list[dict], scale: str) -> str:
+    clear = sum(row["low"] > 0 or row["high"] < 0 for row in shown)
+    return f"{clear} of {len(shown)} effects differ from zero ({scale})"
 
 
 def stamp(figure: Path) -> str | None:
@@ -440,13 +469,13 @@ def stamp(figure: Path) -> str | None:
 
 def _raced() -> dict[str, list[dict]]:
     """The runs of notebook 02 on CIFAR-10 that count, with the four-layer net, by activation."""
-    pair = scorecard.races(rows.read("02_relu_vs_tanh", "cifar10")).get("four-layer", {})
+    pair = scorecard.races(rows.on_record("02_relu_vs_tanh", "cifar10")).get("four-layer", {})
     return {name: pair[name] for name in ("relu", "tanh") if name in pair}
 
 
 def _recorded() -> list[dict]:
     """Rows of notebook 04 of all scales but the sample, the largest scale first."""
-    return [row for scale in reversed(SCALES) if scale != "sample" for row in rows.read("04_train", scale)]
+    return [row for scale in reversed(SCALES) if scale != "sample" for row in rows.on_record("04_train", scale)]
 
 
 if __name__ == "__main__":

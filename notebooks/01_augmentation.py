@@ -50,7 +50,7 @@ import pandas as pd
 import torch
 from IPython.display import Code, Markdown
 
-from alexlib import augment, batches, config, findings, gallery, paper, sample, study, transforms
+from alexlib import augment, batches, config, diagnostics, findings, gallery, paper, sample, study, transforms
 from alexlib import data as sets
 
 # %% [markdown]
@@ -286,19 +286,17 @@ timed = {
     ),
     "forward and backward": step,
 }
-seconds = {name: np.median(timeit.repeat(made, number=1, repeat=7)) for name, made in timed.items()}
+seconds = {name: timeit.repeat(made, number=1, repeat=7) for name, made in timed.items()}
 
 # %% [markdown]
 # Milliseconds for a batch, the median of seven:
 
 # %%
-costs = pd.DataFrame({"ms for a batch": {name: 1000 * s for name, s in seconds.items()}})
+costs = pd.DataFrame({"ms for a batch": {name: 1000 * np.median(s) for name, s in seconds.items()}})
 costs.style.format(precision=1)
 
 # %%
-extra = seconds["augmented batch"] - seconds["centre crop"]
-whole = seconds["centre crop"] + seconds["forward and backward"]
-Markdown(f"Augmentation adds **{extra / whole:.1%}** to the time of a batch of {n} on `{device}`.")
+Markdown(diagnostics.augmentation_cost(*seconds.values(), batch=n, device=device))
 
 # %% [markdown]
 # ## What it gains

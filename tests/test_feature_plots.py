@@ -19,13 +19,32 @@ def frames(axis):
     return [to_hex(patch.get_edgecolor()) for patch in axis.patches]
 
 
-def test_kernels_are_counted_right_of_the_line():
-    colour, concentration = torch.tensor([0.0, 0.2, 0.6, 1.0]), torch.tensor([0.1, 0.2, 0.3, 0.4])
-    figure = feature_plots.kernel_kinds(colour, concentration, torch.rand(2, 50) / 10, 0.15, towers=2)
-    assert figure.axes[0].get_title(loc="left") == "3 of 4 kernels are selective; mean colour 0.10 and 0.80"
+KINDS = np.array(["neither", "blob", "grating", "neither", "neither", "grating"])
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_kernels_that_count_come_first_in_frames(towers):
+    weights = torch.linspace(0, 1, 363).reshape(1, 3, 11, 11).repeat(6, 1, 1, 1)
+    weights[2] *= -1
+    figure = feature_plots.kernels(weights, KINDS, towers)
+    assert figure.get_suptitle().endswith("filters: 2 gratings (black) and 1 colour blobs (red) of 6")
+    black, red = (to_hex(feature_plots.FRAMES[kind]) for kind in ("grating", "blob"))
+    assert [frames(axis) for axis in figure.axes] == ([[black, black, red]] if towers == 1 else [[black, red], [black]])
+    first = figure.axes[0]
+    assert first.patches[1].get_xy() == (11, -1), "around the second tile and the lines beside it"
+    np.testing.assert_allclose(first.images[0].get_array()[0, 0, 0], 1, atol=1e-6)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == [""] if towers == 1 else titles[1] == "Tower 2: 1 gratings (black) and 0 colour blobs (red) of 3"
+
+
+def test_energies_are_drawn_by_kind():
+    energy = torch.tensor([[0.1, 0.2, 0.7, 0.4, 0, 0.9], [0.2, 0.6, 0.1, 0.4, 0, 0.8]])
+    figure = feature_plots.kernel_energy(energy, torch.rand(2, 50) / 10, KINDS)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
-    np.testing.assert_allclose(lines["tower 2"].get_xydata(), [[0.3, 0.6], [0.4, 1.0]])
-    assert "100% of white noise" in figure.axes[0].get_xlabel()
+    np.testing.assert_allclose(lines["grating"].get_xydata(), [[0.7, 0.1], [0.9, 0.8]])
+    np.testing.assert_allclose(lines["blob"].get_xydata(), [[0.2, 0.6]])
+    assert len(lines["neither"].get_xydata()) == 3 and len(lines["white noise"].get_xydata()) == 50
+    assert "2 gratings (black) and 1 colour blobs (red) of 6" in figure.axes[0].get_title(loc="left")
 
 
 def neighbours(show):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 
-from alexlib import features, findings, retrieval, rows, study
+from alexlib import features, findings, retrieval, rows, study, verdicts
 from alexlib.claims import CLAIMS
 from alexlib.config import PAPER, SOURCE2012
 from alexlib.data import Images
@@ -75,6 +75,10 @@ def test_what_was_measured_of_a_run_goes_on_record_once(monkeypatch, tmp_path):
     assert first["commit"] and first["versions"] and findings.trained([first]) == []
     features.record(run, {"neighbours": (3.0, 1.0, 5.0)}, 60, 900, "cpu")
     assert [row["queries"] for row in rows.read("05_features", "imagenette")] == [50, 60]
+    file = rows.path("05_features", "imagenette", evidence=False)
+    file.write_text(file.read_text().replace('"measured"', '"withdrawn": {"neighbours": "wrong"}, "measured"'))
+    again = features.record(run, {"neighbours": (3.0, 1.0, 5.0)}, 50, 900, "cpu")
+    assert "withdrawn" not in again and len(rows.read("05_features", "imagenette")) == 3
 
 
 def test_activations_are_the_layers_own_outputs_and_maps_count_with_their_strongest():
@@ -135,26 +139,128 @@ def test_neighbours_by_pixels_need_no_tensor_of_all_pictures():
 # Kernels
 
 
-def test_concentration_of_kernels_made_by_hand():
-    y, x = torch.meshgrid(*[torch.arange(11.0)] * 2, indexing="ij")
-    grating = torch.cos(2 * torch.pi * (3 * x + 2 * y) / 11).expand(3, 11, 11)
-    flat, point = torch.ones(3, 11, 11), torch.zeros(3, 11, 11)
-    point[1, 5, 5] = 7  # all frequencies alike
-    red_and_blue = torch.stack([grating[0], torch.zeros(11, 11), -2 * grating[0]])
-    kernels = torch.stack([grating, 9 * grating, red_and_blue, flat, point, torch.zeros(3, 11, 11)])
-    expected = [0.5, 0.5, 0.5, 1, 9 / 121, 0]
-    np.testing.assert_allclose(features.concentration(kernels), expected, atol=1e-9)
+Y, X = torch.meshgrid(*[torch.arange(11.0) - 5] * 2, indexing="ij")
+GREY, RED_GREEN, YELLOW_BLUE, RED = ((1, 1, 1), (1, -1, 0), (-0.5, -0.5, 1), (1, 0, 0))
 
 
-def test_concentration_against_sums_in_numpy():
-    kernels = torch.randn(4, 3, 7, 5, generator=torch.Generator().manual_seed(0))
-    for kernel, found in zip(kernels.double().numpy(), features.concentration(kernels), strict=True):
-        energy = (np.abs(np.fft.fft2(kernel)) ** 2).sum(0)
-        around = [
-            sum(energy[(r + i) % 7, (c + j) % 5] for i in (-1, 0, 1) for j in (-1, 0, 1))
-            for r, c in np.ndindex(energy.shape)
-        ]
-        assert found.item() == pytest.approx(max(around) / energy.sum())
+def coloured(pattern, colour):
+    return torch.tensor(colour, dtype=torch.float32)[:, None, None] * pattern
+
+
+def gabor(cycles, angle, phase, sigma, colour):
+    """A wave of so many cycles per 11 pixels under an envelope of standard deviation sigma, pixels."""
+    along = X * np.cos(angle) + Y * np.sin(angle)
+    wave = torch.cos(2 * np.pi * cycles / 11 * along + phase)
+    return coloured(wave * torch.exp(-(X**2 + Y**2) / (2 * sigma**2)), colour)
+
+
+def spot(sigma, colour, x=0.0, y=0.0):
+    return coloured(torch.exp(-((X - x) ** 2 + (Y - y) ** 2) / (2 * sigma**2)), colour)
+
+
+def white(n, seed=0):
+    return torch.randn(n, 3, 11, 11, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("colour", [GREY, RED_GREEN, RED], ids=str)
+@pytest.mark.parametrize("cycles", [1.5, 2, 2.5, 3, 4, 5])
+def test_gabors_are_gratings(cycles, colour):
+    made = itertools.product(np.arange(12) * np.pi / 12, (0, np.pi / 4, np.pi / 2), (1.5, 2, 3, 1000))
+    kernels = torch.stack([gabor(cycles, *wave, colour) for wave in made])
+    assert (features.kinds(kernels) == "grating").all()
+
+
+@pytest.mark.parametrize("angle", np.arange(8) * np.pi / 8)
+def test_edges_and_bars_are_gratings(angle):
+    along = X * np.cos(angle) + Y * np.sin(angle) + 1e-3
+    kernels = torch.stack([coloured(pattern, GREY) for pattern in (along.sign(), (along.abs() < 1.6).float())])
+    assert (features.kinds(kernels) == "grating").all()
+
+
+@pytest.mark.parametrize("colour", [RED_GREEN, YELLOW_BLUE, RED], ids=str)
+def test_spots_of_colour_are_blobs_and_grey_ones_are_neither(colour):
+    for sigma, place in itertools.product((1.5, 2, 2.5, 3, 3.5), ((0, 0), (1, 0), (1, 1), (2, 1), (0, 3))):
+        one, grey, wide = (spot(*shape, *place) for shape in ((sigma, colour), (sigma, GREY), (2 * sigma, colour)))
+        found = features.kinds(torch.stack([one, one - wide / 4, grey]))
+        assert found.tolist() == ["blob", "blob", "neither"], (sigma, place)
+
+
+def test_white_noise_is_neither_whatever_its_tint():
+    noise = white(5000)
+    tints = torch.randn(5000, 3, 1, 1, generator=torch.Generator().manual_seed(1))
+    flat = (tints.square().sum(1, keepdim=True) * 121).sqrt() / noise.square().sum((1, 2, 3), keepdim=True).sqrt()
+    tinted = noise + tints / flat / 3  # nine tenths of the energy are noise, one tenth a flat tint
+    energy = features.kernel_energy(noise)
+    assert energy.amax() < 0.3, "all 5,000 are far from one half"
+    for kernels in (noise, tinted, noise + 100 * tints):
+        assert features.kernel_kinds(kernels) == {"grating": 0, "blob": 0, "neither": 1}
+
+
+def test_flat_kernels_points_and_crossed_gratings_are_neither():
+    point = torch.zeros(3, 11, 11)
+    point[1, 5, 5] = 7
+    crossed = gabor(3, 0, 0, 3, GREY) + gabor(3, np.pi / 2, 0, 3, GREY)
+    kernels = torch.stack([torch.full((3, 11, 11), 0.1), coloured(torch.ones(11, 11), RED), point, crossed, 0 * point])
+    assert (features.kinds(kernels) == "neither").all()
+
+
+def test_half_of_the_energy_decides():
+    noise = white(2000, seed=2)
+    noise -= noise.mean((2, 3), keepdim=True)
+    noise /= noise.square().sum((1, 2, 3), keepdim=True).sqrt()
+    for pattern, kind in ((gabor(3, 1, 0, 2.5, GREY), "grating"), (spot(2, RED_GREEN), "blob")):
+        pattern = pattern - pattern.mean((1, 2), keepdim=True)
+        pattern /= pattern.square().sum().sqrt()
+        for share, expected in ((0.7, 1), (0.3, 0)):
+            kernels = share**0.5 * pattern + (1 - share) ** 0.5 * noise
+            assert abs(features.kernel_kinds(kernels)[kind] - expected) < 0.01
+
+
+def test_kinds_do_not_change_with_scale_mirror_quarter_turn_tint_or_order_of_colours():
+    mixed = torch.stack([gabor(2, 0.5, 1, 2, RED), spot(2, RED_GREEN, 1), gabor(1, 0.7, 0, 2, GREY), spot(1, GREY)])
+    kernels = torch.cat([mixed, mixed + 0.3 * white(4), white(20)])
+    energy = features.kernel_energy(kernels)
+    tint = torch.tensor([3.0, -2, 1]).view(3, 1, 1)
+    for same in (-1e-3 * kernels, kernels.flip(3), kernels.rot90(1, (2, 3)), kernels + tint, kernels[:, [2, 0, 1]]):
+        torch.testing.assert_close(features.kernel_energy(same), energy, atol=1e-5, rtol=1e-4)
+
+
+def test_energy_of_kernels_against_sums_in_numpy():
+    for kernel, found in zip(
+        white(2, seed=5).double().numpy(), features.kernel_energy(white(2, seed=5)).T, strict=True
+    ):
+        kernel = kernel - kernel.mean((1, 2), keepdims=True)
+        place, waves = np.arange(11), np.arange(-11, 11)
+        turn = np.exp(-2j * np.pi * np.outer(waves, place) / 22)
+        power = {(p, q): (abs(np.einsum("cyx,y,x->c", kernel, turn[p + 11], turn[q + 11])) ** 2).sum() / 484
+                 for p in waves for q in waves}  # fmt: skip
+        assert sum(power.values()) == pytest.approx((kernel**2).sum())
+
+        def at(p, q):
+            return {((s * p + i + 11) % 22 - 11, (s * q + j + 11) % 22 - 11)
+                    for s in (1, -1) for i in range(-2, 3) for j in range(-2, 3)}  # fmt: skip
+
+        def only(bins, others, power=power):
+            return sum(power[bin] for bin in bins - others)
+
+        pairs = [(at(p, q), at(q, -p)) for p in waves for q in waves]
+        best = max(only(*pair) for pair in pairs if only(*pair) >= 2 * only(*pair[::-1]))
+        assert found[0].item() == pytest.approx(best / (kernel**2).sum())
+        off_grey = kernel - kernel.mean(0)
+        low = sum((abs(np.einsum("cyx,y,x->c", off_grey, turn[p + 11], turn[q + 11])) ** 2).sum() / 484
+                  for p in waves for q in waves if p * p + q * q <= 16)  # fmt: skip
+        assert found[1].item() == pytest.approx(low / (kernel**2).sum())
+
+
+def test_kinds_of_a_layer_are_shares_and_the_claim_their_sum_in_points():
+    kernels = torch.cat([white(5), torch.stack([gabor(3, 0, 0, 2, GREY)] * 2 + [spot(2, RED_GREEN)])])
+    shares = features.kernel_kinds(torch.nn.Parameter(kernels))
+    assert shares == {"grating": 0.25, "blob": 0.125, "neither": 0.625}
+    assert all(type(share) is float for share in shares.values())
+    value, low, high = features.selectivity(kernels)
+    assert value == pytest.approx(37.5) and (low, high) == pytest.approx((13.68, 69.43), abs=0.01)
+    with pytest.raises(ValueError, match=r"shape \(3, 5, 5\): expected \(3, 11, 11\)"):
+        features.kinds(torch.zeros(2, 3, 5, 5))
 
 
 def test_white_noise_has_the_shape_of_the_kernels():
@@ -268,16 +374,16 @@ def test_drawn_numbers_are_some_of_all():
 @pytest.mark.parametrize(
     ("claim", "bounds", "verdict"),
     [
-        ("colour-towers", (100, 20, 100), "inconclusive"),
-        ("colour-towers", (100, 57, 100), "reproduced"),
-        ("colour-towers", (90, 60, 98), "not reproduced"),
-        ("neighbours-pixels", (10, 8, 12), "reproduced"),
-        ("neighbours-pixels", (2, 0.5, 3), "inconclusive"),
-        ("neighbours-pixels", (0.2, 0.1, 0.5), "not reproduced"),
-        ("neighbours", (30, 27, 33), "reproduced"),
-        ("neighbours", (-30, -33, -27), "not reproduced"),
-        ("binary-codes", (1, -1, 3), "inconclusive"),
-        ("conv1-kernels", (80, 70, 90), "reproduced"),
+        ("colour-towers", (100, 20, 100), verdicts.CANNOT_TELL),
+        ("colour-towers", (100, 57, 100), verdicts.AGREES),
+        ("colour-towers", (90, 60, 98), verdicts.OPPOSITE),
+        ("neighbours-pixels", (10, 8, 12), verdicts.AGREES),
+        ("neighbours-pixels", (2, 0.5, 3), verdicts.CANNOT_TELL),
+        ("neighbours-pixels", (0.2, 0.1, 0.5), verdicts.OPPOSITE),
+        ("neighbours", (30, 27, 33), verdicts.AGREES),
+        ("neighbours", (-30, -33, -27), verdicts.OPPOSITE),
+        ("binary-codes", (1, -1, 3), verdicts.CANNOT_TELL),
+        ("conv1-kernels", (80, 70, 90), verdicts.AGREES),
     ],
 )
 def test_verdicts_follow_the_rules(claim, bounds, verdict):
@@ -285,6 +391,6 @@ def test_verdicts_follow_the_rules(claim, bounds, verdict):
     table = findings.compare_features({claim: bounds}, "imagenette")
     rows = {row["claim"]: row for row in table}
     assert rows[quantity]["verdict"] == verdict and rows[quantity]["here"] == bounds[0]
-    assert len(table) == 5 and [row["verdict"] for row in table].count("not tested at this scale") == 4
+    assert len(table) == 5 and [row["verdict"] for row in table].count(verdicts.NOT_TESTED) == 4
     sample = findings.compare_features({claim: bounds}, "sample")
-    assert {row["claim"]: row["verdict"] for row in sample}[quantity] == "sample run, no scientific claim"
+    assert {row["claim"]: row["verdict"] for row in sample}[quantity] == verdicts.SAMPLE

@@ -133,6 +133,8 @@ def test_claims_about_results_match_the_tables():
     rows = {row.model: row for row in paper.RESULTS}
     one, five, pre = rows["1 CNN"], rows["5 CNNs"], rows["1 CNN*"]
     centre, ten = rows["CNN, centre view"], rows["CNN"]
+    others = {(row.data[-4:], row.model): row for row in paper.RESULTS}
+    sparse, vectors = others["2010", "Sparse coding"], others["2010", "SIFT + FVs"]
     expected = {
         "five-nets": one.val_top1 - five.val_top1,
         "five-nets-top5": one.val_top5 - five.val_top5,
@@ -141,11 +143,41 @@ def test_claims_about_results_match_the_tables():
         "ten-views": centre.test_top1 - ten.test_top1,
         "ten-views-top5": centre.test_top5 - ten.test_top5,
         "seven-nets-top5": rows["7 CNNs*"].test_top5,
+        "margin-2010-sparse-coding": sparse.test_top1 - ten.test_top1,
+        "margin-2010-sparse-coding-top5": sparse.test_top5 - ten.test_top5,
+        "margin-2010-fisher-vectors": vectors.test_top1 - ten.test_top1,
+        "margin-2010-fisher-vectors-top5": vectors.test_top5 - ten.test_top5,
+        "margin-2012-top5": others["2012", "SIFT + FVs"].test_top5 - rows["7 CNNs*"].test_top5,
         "error-2009": rows["CNN, sixth conv layer"].test_top1,
         "error-2009-top5": rows["CNN, sixth conv layer"].test_top5,
     }
     assert {id: CLAIMS[id].paper for id in expected} == pytest.approx(expected)
     assert [CLAIMS[id].log for id in ("ten-views", "ten-views-top5")] == pytest.approx([1.552, 1.297])
+
+
+def test_validation_and_test_errors_are_compared_in_top5():
+    """Table 2 has both for the top-5 error alone; run 137 was logged on both sets of 2010."""
+    both = [row for row in paper.RESULTS if row.val_top5 is not None and row.test_top5 is not None]
+    assert [row.model for row in both] == ["5 CNNs", "7 CNNs*"] and all(row.test_top1 is None for row in both)
+    claim = CLAIMS["val-test-gap"]
+    assert max(abs(row.val_top5 - row.test_top5) for row in both) == pytest.approx(claim.paper)
+    val, test = (100 * paper.BY_RUN[run, "ten"].top5 for run in ("137-2010-val", "137-2010"))
+    assert claim.log == pytest.approx(abs(val - test), abs=1e-3) and 0 < claim.log < claim.paper
+
+
+def test_slips_are_facts_that_the_paper_s_own_numbers_contradict():
+    slips = {id: claim for id, claim in CLAIMS.items() if claim.slip}
+    assert slips.keys() == {"conv1-neurons", "one-percent", "crops-factor"}
+    for id, claim in slips.items():
+        assert claim.kind == "fact" and claim.log > claim.paper, id
+    with_caption = sum(layer.caption for layer in paper.LAYERS)
+    assert f"{LAYERS['conv1'].neurons:,}" in slips["conv1-neurons"].slip
+    assert f"{with_caption:,}" in slips["conv1-neurons"].slip
+    places = paper.CONSTANTS["side"].value - paper.CONSTANTS["crop"].value + 1
+    assert f"{places} x {places} x 2 = {2 * places**2:,}" in slips["crops-factor"].slip
+    for name, share in (("conv3", "1.5 %"), ("conv4", "1.1 %")):
+        weights = math.prod(LAYERS[name].weight_shape)
+        assert f"{100 * weights / paper.CONSTANTS['parameters'].value:.1f} %" == share in slips["one-percent"].slip
 
 
 def test_logs_are_plausible():
@@ -197,9 +229,11 @@ def test_ids(rows):
 def test_claims_are_complete():
     notebooks = {"01_augmentation", "02_relu_vs_tanh", "03_ablations", "04_train", "05_features", ""}
     for claim in claims.CLAIMS:
-        assert claim.unit in {"pp", "x", "%", "points", "count", "days"}, claim.id
+        assert claim.unit in {"pp", "x", "%", "points", "count", "days", "GB"}, claim.id
+        assert claim.kind in {"effect", "level", "fact"}, claim.id
+        assert claim.kind == "effect" or claim.unit not in {"pp", "x"}, claim.id
         assert claim.notebook in notebooks, claim.id
-        assert re.fullmatch(r"\d(\.\d)?|abstract|figure \d|log", claim.section), claim.id
+        assert re.fullmatch(r"\d(\.\d)?(, \d(\.\d)?)*|abstract|figure \d|log", claim.section), claim.id
         assert claim.log is not None or claim.log_note, f"{claim.id}: why is there no log?"
         assert claim.section != "log" or (claim.paper is None and claim.log is not None), claim.id
         if claim.paper is not None and claim.unit == "pp":
@@ -232,11 +266,11 @@ def test_initial_readings_are_those_of_the_layer_table():
     ("old", "new", "complaint"),
     [
         ("statement =", "statment =", "claims.toml, entry 1, relu-speed: .*statment"),
-        ("value = -0.1", "valeu = -0.1", "claims.toml, entry 4, lrn: .*valeu"),
-        ("top5 = { paper", "top5 = { papr", "claims.toml, entry 2, two-gpus: .*papr"),
+        ("value = -0.1", "valeu = -0.1", "claims.toml, entry 7, lrn: .*valeu"),
+        ("top5 = { paper", "top5 = { papr", "claims.toml, entry 4, two-gpus: .*papr"),
         ('unit = "x"\n', "", "claims.toml, entry 1, relu-speed: .*missing .*unit"),
-        ('runs = ["148"', 'runs = ["1480"', "claims.toml, entry 4, lrn: .*1480"),
-        ('runs = ["148"', 'log = 1\nruns = ["148"', "claims.toml, entry 4, lrn: .*log"),
+        ('runs = ["148"', 'runs = ["1480"', "claims.toml, entry 7, lrn: .*1480"),
+        ('runs = ["148"', 'log = 1\nruns = ["148"', "claims.toml, entry 7, lrn: .*log"),
         ("question =", "qestion =", "ambiguities.toml, entry 1, input-size: .*qestion"),
         ("meaning =", "meaning = 1, mening =", "constants.toml, entry 1, pictures_train: .*mening"),
         ("name,kind", "nmae,kind", "layers.csv, entry 1, conv1: .*nmae"),

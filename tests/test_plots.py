@@ -1,11 +1,14 @@
 """Figures show the numbers they are given."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
 from alexlib import contrasts, plots
 from alexlib.config import PAPER
-from alexlib.diagnostics import signals
+from alexlib.diagnostics import augmentation_cost, signals
 from alexlib.nets import AlexNet
 
 
@@ -107,8 +110,8 @@ def test_forest_draws_effect_interval_and_the_papers_value():
     assert [text.get_text() for text in axis.get_yticklabels()] == ["y", "x"]
 
 
-def race_row(*errors):
-    return {"history": [{"train_top1": error} for error in errors]}
+def race_row(*errors, origin="CIFAR-10 (JPEG q75 copy); folder of 60,000 .jpg files"):
+    return {"history": [{"train_top1": error} for error in errors], "data": {"origin": origin}}
 
 
 def test_figure1_draws_every_run_their_mean_and_a_band_from_three_runs():
@@ -123,9 +126,11 @@ def test_figure1_draws_every_run_their_mean_and_a_band_from_three_runs():
     np.testing.assert_allclose(lines["tanh, n = 3"].get_ydata(), [0.9, 0.7])
     assert len(axis.lines) == 2 + 3 + 2 + 1 and len(axis.collections) == 1
     expected = (1 + 0.25 / 0.3 + 2 + 0.05 / 0.2) / 2
-    assert axis.get_title(loc="left") == f"Epochs to 25% training error: relu {expected:.1f}, tanh not always"
+    assert axis.get_title(loc="left") == (
+        f"CIFAR-10 (JPEG q75 copy)\nEpochs to 25% training error: relu {expected:.1f}, tanh not always"
+    )
     band = axis.collections[0].get_paths()[0].vertices
-    assert abs(band[:, 1].max() - (0.7 + 4.303 * 0.1 / 3**0.5)) < 1e-6, "Student's interval"
+    assert abs(band[:, 1].max() - (0.7 + 4.302653 * 0.1 / 3**0.5)) < 1e-6, "Student's interval"
 
 
 def test_rate_search_shows_epochs_rings_for_never_and_the_last_error():
@@ -143,3 +148,47 @@ def test_activation_functions_have_their_gradient_beside_them():
     np.testing.assert_allclose(value.lines[1].get_ydata(), np.tanh(x), atol=1e-6)
     np.testing.assert_allclose(gradient.lines[1].get_ydata(), 1 - np.tanh(x) ** 2, atol=1e-6)
     np.testing.assert_allclose(gradient.lines[0].get_ydata(), x > 0)
+
+
+def test_figure1_names_every_origin_of_its_images_once():
+    rows = [race_row(0.2), race_row(0.2), race_row(0.2, origin="elsewhere")]
+    title = plots.figure1({"relu": rows}, 0.25, 0.9).axes[0].get_title(loc="left")
+    assert title.startswith("CIFAR-10 (JPEG q75 copy), elsewhere\n")
+
+
+def test_ratio_by_target_draws_ratios_intervals_and_bounds():
+    row = {"target": 0.5, "value": 2.0, "low": 1.5, "high": 2.5, "n": (3, 2), "bound": ""}
+    rows = [row, row | {"target": 0.4, "value": 4.0, "bound": "at least"}, row | {"target": 0.35, "bound": "at most"}]
+    rows.append(row | {"target": 0.3, "bound": "unknown"})
+    axis = plots.ratio_by_target(rows, "tanh", "relu").axes[0]
+    drawn = [(list(line.get_xdata()), list(line.get_ydata()), line.get_marker()) for line in axis.lines[:-1]]
+    assert drawn == [
+        ([50, 50], [1.5, 2.5], "None"), ([50], [2], "o"), ([40, 40], [1.5, 4], "None"), ([40], [4], "^"),
+        ([35, 35], [2, 2.5], "None"), ([35], [2], "v"),
+    ]  # fmt: skip
+    assert axis.get_title(loc="left") == "The ratio depends on the target; n = 3 (tanh) and 2 (relu) runs"
+    assert axis.get_xlim()[0] > axis.get_xlim()[1], "the error falls from left to right"
+    single = plots.ratio_by_target([row | {"n": (1, 2), "low": 0.0, "high": math.inf}], "tanh", "relu").axes[0]
+    assert len(single.lines) == 2, "no interval"
+    assert len(plots.ratio_by_target([row | {"bound": "unknown"}], "tanh", "relu").axes[0].lines) == 1
+
+
+def test_reading_curves_name_the_variant():
+    row = {"variant": "source2012+lr=0.1", "spec": "source2012", "seed": 1, "scale": "x", "history": history()}
+    (line,) = plots.reading_curves([row]).axes[0].lines
+    assert line.get_label() == "source2012+lr=0.1, seed 1"
+
+
+@pytest.mark.parametrize(("augmented", "cost"), [
+    ([0.03, 0.031, 0.029, 0.03, 0.032, 0.03, 0.03], "**9.1%** to the time of a batch"),
+    ([0.019, 0.018, 0.021, 0.019, 0.02, 0.018, 0.02], "**no measurable cost**"),
+    ([0.021, 0.01, 0.03, 0.021, 0.021, 0.012, 0.04], "**no measurable cost**"),
+])  # fmt: skip
+def test_a_cost_of_augmentation_within_the_scatter_is_none(augmented, cost):
+    plain, step = [0.02, 0.021, 0.019, 0.02, 0.02, 0.018, 0.022], [0.09, 0.09, 0.2]
+    said = augmentation_cost(augmented, plain, step, 11, "cpu")
+    speed = 11 / (np.median(augmented) + 0.09)
+    assert said == (
+        f"{speed:.0f} training images/s with augmentation, 100 without (batches of 11 on `cpu`, medians of 7 repeats):"
+        f" augmentation adds {cost}."
+    )

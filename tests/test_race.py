@@ -1,13 +1,33 @@
 """Epochs to a target against a drawn line, the rule of the search, ratios against simulation."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from alexlib.config import FIGURE1, spec_at
 from alexlib.data import load
-from alexlib.race import at_best_rates, best_rate, entries, pace, rates_tried, ratio, reached, search, sooner
+from alexlib.race import (
+    at_best_rates,
+    best_rate,
+    by_target,
+    entries,
+    in_seconds,
+    pace,
+    rates_tried,
+    ratio,
+    reached,
+    search,
+    sentence,
+    sooner,
+    summary,
+    told,
+)
+
+ON_RECORD = Path(__file__).parents[1] / "reports" / "results" / "02_relu_vs_tanh.jsonl"
 
 
 def history(*errors, seconds=10.0):
@@ -66,17 +86,37 @@ def test_entries_say_what_is_expected():
             entries("relu,tanh", "0.1,0.2", wrong)
 
 
-def test_ratio_covers_the_truth():
-    rng, hits = np.random.default_rng(0), 0
-    for i in range(200):
-        _, low, high = ratio(rng.normal(12, 2, 12), rng.normal(4, 1, 12), seed=i, draws=500)
-        hits += low <= 3 <= high
-    assert 0.86 < hits / 200 < 0.99  # the percentile interval is a little narrow at n = 12
-    assert ratio([6, 12], [3, 3])[0] == 3 and ratio([4.0] * 3, [2.0] * 3) == (2, 2, 2)
+@pytest.mark.parametrize("scatter", [(0.1, 0.1), (0.02, 0.03), (0.05, 0.1), (0.1, 0.3)])
+def test_the_interval_of_three_and_three_runs_covers_the_truth(scatter):
+    rng, hits, draws = np.random.default_rng(0), 0, 3000
+    for _ in range(draws):
+        slow, fast = (np.exp(rng.normal(mean, sd, 3)) for mean, sd in zip((math.log(6), 0), scatter, strict=True))
+        found = ratio(slow, fast)
+        hits += found["low"] <= 6 <= found["high"]
+    assert 0.93 < hits / draws < 0.98
 
 
-def test_a_single_run_has_no_interval():
-    assert ratio([8.0], [2.0, 2.0]) == (4, 0, math.inf)
+@pytest.mark.parametrize("n", [(3, 3), (2, 5), (12, 4)])
+def test_ratio_is_welchs_test_on_logarithms(n):
+    rng = np.random.default_rng(1)
+    slow, fast = rng.lognormal(3, 0.1, n[0]), rng.lognormal(1, 0.3, n[1])
+    expected = stats.ttest_ind(np.log(slow), np.log(fast), equal_var=False)
+    low, high = np.exp(expected.confidence_interval())
+    log = math.log(stats.gmean(slow) / stats.gmean(fast))
+    found = ratio(slow, fast)
+    assert found == pytest.approx({
+        "value": math.exp(log), "low": low, "high": high,
+        "se": log / expected.statistic, "df": expected.df, "p": expected.pvalue,
+    })  # fmt: skip
+
+
+def test_runs_without_scatter_and_single_runs():
+    same = ratio([4.0] * 3, [2.0] * 3)
+    assert same["value"] == same["low"] == same["high"] == pytest.approx(2) and (same["se"], same["p"]) == (0, 0)
+    assert ratio([4.0] * 3, [4.0] * 3)["p"] == 1
+    one = ratio([8.0], [2.0, 2.0])
+    assert one["value"] == pytest.approx(4) and (one["low"], one["high"]) == (0, math.inf)
+    assert all(math.isnan(one[key]) for key in ("se", "df", "p"))
 
 
 # ---- rows ----------------------------------------------------------------------------------------------------
@@ -92,17 +132,88 @@ def row(*errors, activation="relu", lr=0.001, seed=1, **changes):
 FAST, SLOW, NEVER = (0.5, 0.25), (0.7, 0.6, 0.5, 0.4, 0.3, 0.25), (0.8, 0.7)
 
 
-@pytest.mark.parametrize(("slow", "fast", "value", "bound"), [
-    ((SLOW, SLOW), (FAST, FAST), 6 / 2, ""),
-    ((SLOW, NEVER), (FAST, FAST), (6 + 10) / 2 / 2, "at least"),
-    ((SLOW, SLOW), (FAST, NEVER), 6 / ((2 + 10) / 2), "at most"),
-    ((NEVER, NEVER), (NEVER, FAST), 10 / 6, "unknown"),
+@pytest.mark.parametrize(("slow", "fast", "value", "bound", "arrived"), [
+    ((SLOW, SLOW), (FAST, FAST), 6 / 2, "", (2, 2)),
+    ((SLOW, NEVER), (FAST, FAST), math.sqrt(6 * 10) / 2, "at least", (1, 2)),
+    ((SLOW, SLOW), (FAST, NEVER), 6 / math.sqrt(2 * 10), "at most", (2, 1)),
+    ((NEVER, NEVER), (NEVER, FAST), 10 / math.sqrt(10 * 2), "unknown", (0, 1)),
 ])  # fmt: skip
-def test_runs_that_never_arrive_count_with_all_their_epochs(slow, fast, value, bound):
+def test_runs_that_never_arrive_count_with_all_their_epochs(slow, fast, value, bound, arrived):
     found = sooner([row(*e) for e in slow], [row(*e) for e in fast], 0.25, 0.9)
     assert found["value"] == pytest.approx(value) and found["bound"] == bound and found["n"] == (2, 2)
-    assert found["low"] <= found["value"] <= found["high"]
+    assert found["low"] <= found["value"] <= found["high"] and found["reached"] == arrived
     assert found["slow"] / found["fast"] == pytest.approx(value)
+    assert {"se", "df", "p"} <= found.keys()
+
+
+def test_a_target_that_the_runs_do_not_go_to_is_refused():
+    rows = [row(*FAST)] * 2
+    for target in (0.2, 0.9, 0.95):
+        with pytest.raises(ValueError, match=r"expected an error from 0.25, where the runs end, to below 0.9"):
+            sooner(rows, rows, target, 0.9)
+    assert sooner([row(*FAST, target=0.0)], [row(*FAST)], 0.25, 0.9)["bound"] == ""
+
+
+def test_the_ratio_by_target_is_that_of_each_target():
+    slow, fast = [row(*SLOW), row(*SLOW[1:])], [row(*FAST)] * 2
+    found = by_target(slow, fast, [0.6, 0.4, 0.25], 0.9)
+    assert [one["target"] for one in found] == [0.6, 0.4, 0.25]
+    assert found[2] == {"target": 0.25, **sooner(slow, fast, 0.25, 0.9)}
+    crossed = [0.3 / 0.4, 1 + 0.1 / 0.25]  # epochs of `fast` to 0.6 and to 0.4
+    assert found[0]["value"] == pytest.approx(math.sqrt(2 * 1) / crossed[0])
+    assert found[1]["value"] == pytest.approx(math.sqrt(4 * 3) / crossed[1])
+
+
+def test_the_runs_on_record_give_the_papers_ratio_at_its_own_target_alone():
+    on_record = [json.loads(line) for line in ON_RECORD.read_text().splitlines()]
+    best = at_best_rates(on_record, spec_at(FIGURE1, "cifar10"), 0.9)
+    found = by_target(best["four-layer", "tanh"], best["four-layer", "relu"], [0.5, 0.4, 0.3, 0.25], 0.9)
+    assert [round(one["value"], 1) for one in found] == [1.9, 3.7, 6.0, 6.2]
+    assert {one["n"] for one in found} == {(3, 3)}
+    assert (round(found[3]["low"], 1), round(found[3]["high"], 1)) == (6.0, 6.5)
+
+
+def test_a_sentence_has_no_number_where_there_is_no_ratio():
+    fast, slow, never = [row(*FAST)] * 2, [row(*SLOW)] * 2, [row(*NEVER)] * 2
+
+    def say(slow, fast):
+        return sentence(sooner(slow, fast, 0.25, 0.9), "tanh", "relu", 0.25)
+
+    assert say(slow, fast) == (
+        "To reach 25% training error, tanh takes **3.0 times** as many epochs as relu"
+        " (95 % interval 3.0 to 3.0; 2 and 2 runs)."
+    )
+    assert say([*slow, *never], fast[:1]) == (
+        "To reach 25% training error, tanh takes at least **3.9 times** as many epochs as relu"
+        " (no interval; 4 and 1 runs; 2 of 4 runs with tanh did not reach it and count with all their epochs)."
+    )
+    assert say(never, never[:1]) == (
+        "There is no ratio: 1 of 1 runs with relu and 2 of 2 runs with tanh did not reach 25% training error."
+    )
+
+
+def test_a_row_of_the_table_says_what_was_not_reached():
+    fast, slow, never = [row(*FAST)] * 2, [row(*SLOW)] * 2, [row(*NEVER)] * 2
+
+    def cells(slow, fast):
+        return [*summary(sooner(slow, fast, 0.25, 0.9), "tanh", "relu").values()]
+
+    assert cells(slow, fast) == ["6.0", "2.0", "3.0", "3.0 to 3.0", "2 and 2"]
+    assert cells(never, fast) == ["not reached", "2.0", "at least 5.0", "from 5.0", "2 and 2"]
+    assert cells(fast, never)[2:4] == ["at most 0.2", "up to 0.2"]
+    assert cells([*slow, *never], never) == ["at least 7.7", "not reached", "-", "-", "4 and 2"]
+    assert cells(slow[:1], fast)[3:] == ["-", "1 and 2"]
+    assert (told(2.345), told(math.inf)) == ("2.3", "not reached")
+
+
+def test_seconds_to_a_target_that_was_not_reached():
+    epochs = {"relu": [2.0, 2.0], "tanh": [4.0, math.inf], "gelu": [math.inf, math.inf]}
+    relu, tanh, gelu = in_seconds(epochs, 16, dict(relu=100.0, tanh=50.0, gelu=100.0), 1000)
+    assert [*relu.values()] == ["relu", "100", "10.0", "20.0", "1.0"]
+    assert [*tanh.values()] == ["tanh", "50", "20.0", "at least 160.0", "at least 8.0"]
+    assert [*gelu.values()] == ["gelu", "100", "10.0", "not reached", "at least 8.0"]
+    gelu, relu = in_seconds({"gelu": epochs["gelu"], "relu": epochs["relu"]}, 16, dict(relu=100.0, gelu=100.0), 1000)
+    assert gelu["over gelu"] == "-" and relu["over gelu"] == "at most 0.1"
 
 
 def test_best_rates_are_chosen_by_seed_0_and_measured_by_the_others():
@@ -126,3 +237,49 @@ def test_pace_takes_turns_and_gives_a_speed_each():
     wide = spec.replace(width=2.0, stack="local")
     speed = pace({"narrow": spec, "wide": wide}, train.subset(range(96)), rounds=2)
     assert speed["narrow"] > 2 * speed["wide"] > 0
+
+
+# ---- the command line -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("arguments", "variant"), [
+    ([], "source2012"),
+    (["--epochs", "2", "--batch", "8", "--precision", "fp32", "--seed", "3"], "source2012"),
+    (["--set", "epochs", "2"], "source2012"),
+    (["--set", "activation", "leaky_relu"], "source2012+activation=leaky_relu"),
+    (["--spec", "paper", "--set", "lr", "1e-3", "--set", "dropout", "0.25"], "paper+dropout=0.25+lr=0.001"),
+    (["--set", "lrn", "()", "--set", "spatial_norm", "(1, 3)"], "source2012+lrn=none+spatial_norm=1,3"),
+    (["--set", "init_std", str((0.02,) * 8), "--set", "init_bias", str((0.12345,) * 8), "--set", "flip", "False",
+      "--set", "colour_end", "0.54321"], "source2012+4-changes"),
+])  # fmt: skip
+def test_train_names_a_variant_after_the_settings_that_differ(arguments, variant, monkeypatch, capsys):
+    from alexlib import __main__, findings, study
+
+    seen = {}
+    made = load("sample", 32)
+    monkeypatch.setattr("alexlib.data.load", lambda *_: made)
+
+    def run(_study, variant, spec, *_args, **_kwargs):
+        seen.update(variant=variant, spec=spec)
+        return type("Run", (), {"folder": "folder"})
+
+    monkeypatch.setattr(study, "run", run)
+    monkeypatch.setattr(findings, "view_errors", lambda run: [])
+    assert __main__.main(["train", *arguments]) == 0
+    assert seen["variant"] == variant and not set(variant) & set('/\\ :*?"<>|()')
+    name = study.run_name("04_train", variant, seen["spec"], "sample", 0, made[0])
+    assert len(name) < 200
+    assert "top-5" not in capsys.readouterr().out
+
+
+def test_train_leaves_out_the_top5_error_of_few_classes(monkeypatch, capsys):
+    from alexlib import __main__, findings, study
+
+    class Few:
+        classes = ("ant", "bee", "cat")
+
+    monkeypatch.setattr("alexlib.data.load", lambda *_: (Few, Few))
+    monkeypatch.setattr(study, "run", lambda *_args, **_kwargs: type("Run", (), {"folder": "folder"}))
+    monkeypatch.setattr(findings, "view_errors", lambda run: [])
+    assert __main__.main(["train"]) == 0
+    assert capsys.readouterr().out == "top-5 error: -, fewer than six classes\nfolder\n"
