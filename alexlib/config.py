@@ -1,8 +1,9 @@
-"""Settings: frozen `Net`, `Augment`, `Train`; two readings of the paper, `PAPER` and `SOURCE2012`; the scales.
+"""Settings: frozen `Net`, `Augment`, `Train`; the two configs `PAPER` and `SOURCE2012`; the scales.
 
 Each field is one decision that can be changed alone: `PAPER.replace(dropout=0.25)`. A misspelt field or an impossible
-value fails at once and lists the valid ones. `PAPER` takes the text of the paper literally; `SOURCE2012` follows the
-definition and parameter files of run 145, the net behind the paper's numbers (layers-145.cfg, layer-params-145.cfg).
+value fails at once and lists the valid ones. `PAPER` follows the text of the paper (docs/fidelity.md
+lists where it cannot); `SOURCE2012` is the net of run 145, behind the paper's numbers (layers-145.cfg,
+layer-params-145.cfg), with the schedule of run 170 (four equal steps).
 """
 
 import dataclasses
@@ -251,11 +252,11 @@ SCALES = {
     s.name: s
     for s in (
         Scale(
-            "sample", "sample", 256, "generated pictures, made in seconds; a laptop without GPU, minutes",
+            "sample", "sample", 256, "generated images, made in seconds; a laptop without GPU, minutes",
             {"classes": 10, "width": 0.25, "epochs": 16, "batch": 32, "lr": 0.005, "validation": 0.1},
             {"input": 24, "width": 0.25, "epochs": 10, "batch": 32},
         ),
-        Scale("cifar10", "cifar10", 32, "60,000 small pictures; laptop, 1 GPU", None, {}),
+        Scale("cifar10", "cifar10", 32, "60,000 small images; laptop, 1 GPU", None, {}),
         Scale(
             "imagenette", "imagenette", 256, "10 classes of ImageNet photographs; CPU overnight, GPU minutes",
             {"classes": 10, "epochs": 90},

@@ -34,15 +34,15 @@ def variant_curves(rows: list[dict]):
 
 
 def forest(effects: list[dict], title: str):
-    """Effects with their intervals, one a line: rows of name, value, low, high, paper (or None); log, later if known.
+    """Effects with their intervals, one a line: rows of name, value, low, high, n, paper (or None); log, later.
 
-    A single run has no interval and is drawn hollow.
+    An effect that rests on a single run in one of its arms is drawn hollow.
     """
     figure, axis = new_figure(8, 0.42 * len(effects) + 1.5)
     axis.set_title(title, loc="left")
     for i, row in enumerate(reversed(effects)):
-        alone = not np.isfinite(row["low"])
-        if not alone:
+        alone = min(row["n"]) < 2
+        if np.isfinite(row["low"]):
             axis.plot([row["low"], row["high"]], [i, i], color=HELD_OUT, lw=3, alpha=0.35)
         axis.plot(row["value"], i, "o", color=HELD_OUT, mfc="white" if alone else HELD_OUT)
         if row["paper"] is not None:
@@ -53,8 +53,11 @@ def forest(effects: list[dict], title: str):
             axis.plot(value, i, "x", color=TRAIN, ms=6)
     axis.axvline(0, color="k", lw=0.8)
     axis.set_yticks(range(len(effects)), [row["name"] for row in reversed(effects)])
-    marks = "dashed: paper; triangle: 2012 log; cross: later studies; hollow: one run"
-    axis.set(xlabel=f"percentage points, 95 % interval over seeds\n({marks})", ylim=(-0.6, len(effects) - 0.4))
+    marks = "dashed: paper; triangle: 2012 log; cross: later studies; hollow: a single run in an arm"
+    axis.set(
+        xlabel=f"percentage points, 95 % interval over seeds and test images\n({marks})",
+        ylim=(-0.6, len(effects) - 0.4),
+    )
     return figure
 
 

@@ -156,27 +156,6 @@ def predictions(pixels, labels, probabilities, classes, show_pictures: bool = Tr
     return figure
 
 
-def reading_curves(rows: list[dict]):
-    """Held-out error of several runs against epochs, one line a run, coloured by variant: rows of notebook 04."""
-    figure, axis = new_figure(6.5, 3.3)
-    for row in rows:
-        epochs = [h["epoch"] for h in row["history"]]
-        held_out = [100 * h["val_top1"] for h in row["history"]]
-        axis.plot(
-            epochs,
-            held_out,
-            "o-",
-            ms=3,
-            color=READINGS.get(row["variant"]),
-            label=f"{row['variant']}, seed {row['seed']}",
-        )
-    n = len(rows[0]["history"])
-    axis.set(xlabel="epochs", ylabel="held-out top-1 error, %", ylim=(0, 100), xlim=(0, n + 0.5))
-    axis.set_title(f"Two readings of AlexNet on {rows[0]['scale']}", loc="left")
-    axis.legend(frameon=False)
-    return figure
-
-
 def activation_functions(names: list[str]):
     """Non-linearities and their gradients, side by side."""
     figure, axes = new_figure(8, 2.6, 1, 2)

@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
 
+from alexlib import verdicts
 from alexlib.config import ACTIVATIONS, Spec, spec_from
 from alexlib.data import Images
 from alexlib.nets import build
@@ -97,36 +97,14 @@ def search(
     return best_rate(found, target, chance), found
 
 
-def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
-    """Geometric mean of `slow` over that of `fast`: Welch's t interval on the logarithms of the runs' times.
-
-    Returns value, low, high (95 %), se (standard error of the logarithm of the ratio), df (degrees of freedom, Welch
-    and Satterthwaite) and p (two-sided, against a ratio of 1). A single run of either has no interval: its bounds are
-    0 and infinite, and se, df and p are nan.
-    """
-    logs = [np.log(np.asarray(times, np.float64)) for times in (slow, fast)]
-    log = float(logs[0].mean() - logs[1].mean())
-    if min(map(len, logs)) < 2:
-        return {"value": math.exp(log), "low": 0.0, "high": math.inf, "se": math.nan, "df": math.nan, "p": math.nan}
-    parts = [float(group.var(ddof=1)) / len(group) for group in logs]
-    se, df = math.sqrt(sum(parts)), sum(map(len, logs)) - 2.0
-    if not se:  # no scatter at all, as in runs that all count with their last possible epoch
-        return {"value": math.exp(log), "low": math.exp(log), "high": math.exp(log), "se": se, "df": df,
-                "p": float(log == 0)}  # fmt: skip
-    df = sum(parts) ** 2 / sum(part**2 / (len(group) - 1) for part, group in zip(parts, logs, strict=True))
-    half = float(stats.t.ppf(0.975, df)) * se
-    low, high = (math.exp(min(end, 700)) for end in (log - half, log + half))
-    return {"value": math.exp(log), "low": low, "high": high, "se": se, "df": df,
-            "p": float(2 * stats.t.sf(abs(log) / se, df))}  # fmt: skip
-
-
 def sooner(slow: list[dict], fast: list[dict], target: float, chance: float) -> dict:
     """How many times as many epochs the rows of `slow` take to the target as those of `fast`.
 
-    Returns value, low, high, se, df and p as `ratio` does, slow and fast (geometric mean epochs), n (runs of each),
-    reached (how many of each reach the target) and bound: what value is. A run that never reaches the target counts
+    Returns value, low, high (Welch's 95 % interval on the logarithms of the epochs; 0 and infinite for a single run),
+    estimate (`verdicts.welch`), slow and fast (geometric mean epochs), n (runs of each), reached (how many of each
+    reach the target) and bound: what value is. A run that never reaches the target counts
     as one that does at the end of its last possible epoch, so that value is only "at least" (some slow ones did not
-    reach it), "at most" (some fast ones), "unknown" (both); else "". Low, high and p are of the epochs so counted.
+    reach it), "at most" (some fast ones), "unknown" (both); else "". The interval is of the epochs so counted.
 
     Raises:
         ValueError: the target is no error below chance, or lower than the one at which the runs end.
@@ -141,7 +119,9 @@ def sooner(slow: list[dict], fast: list[dict], target: float, chance: float) -> 
         arrived.append(int(np.isfinite(epochs).sum()))
     means = {name: _mean(group) for name, group in zip(("slow", "fast"), times, strict=True)}
     n, arrived = (len(slow), len(fast)), tuple(arrived)
-    return {**ratio(*times), **means, "n": n, "reached": arrived, "bound": _bound(arrived, n)}
+    estimate = verdicts.welch(*times)
+    found = {**verdicts.bounds(estimate, "x"), "estimate": estimate, **means, "n": n, "reached": arrived}
+    return found | {"bound": _bound(arrived, n)}
 
 
 def by_target(slow: list[dict], fast: list[dict], targets: list[float], chance: float) -> list[dict]:

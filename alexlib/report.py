@@ -240,22 +240,20 @@ def _block(book, made: dict) -> str:
 
 
 def stale(path: Path) -> str:
-    """Why a report no longer belongs to its notebook; "" if it does: it holds that code, and says what made it."""
+    """Why a report no longer belongs to its notebook; "" if it does: it has its parameters and says what made it.
+
+    Text and code of the notebook may have changed since: what a report rests on are its parameters and the rows.
+    """
     book = json.loads(path.read_text())
-    source = ROOT / book["metadata"]["papermill"]["input_path"]
+    ran = book["metadata"]["papermill"]
+    source = ROOT / ran["input_path"]
     if not source.exists():
         return f"there is no {source.relative_to(ROOT)}"
-    if _code(book) != _code(json.loads(source.read_text())):
-        return "its notebook has other code now"
+    if unknown := set(ran["parameters"]) - set(parameters_of(source)):
+        return f"its notebook has no {', '.join(sorted(unknown))} now"
     if wrong := failure(book):
         return f"it failed: {wrong}"
     return "" if "alexlib" in book["metadata"] else "it does not say what it was made with"
-
-
-def _code(book: dict) -> list[str]:
-    """The code cells of a notebook or of its report, but for the cell that papermill adds."""
-    code = (cell for cell in book["cells"] if cell["cell_type"] == "code")
-    return ["".join(cell["source"]) for cell in code if "injected-parameters" not in cell["metadata"].get("tags", [])]
 
 
 def _relative(value):

@@ -60,10 +60,10 @@ def is_evidence(row: dict, others: list[dict] | None = None) -> bool:
         return False
     if "config" in row:
         return protocol.block_of(row) is not None
-    of = [row["run"]] if "run" in row else row["runs"]
+    of = [row["run"]] if "run" in row else row.get("runs", [])
     found = others if others is not None else [r for run in of for r in read(run["study"], row["scale"])]
     listed = [r for r in found if "config" in r and "superseded" not in r and protocol.block_of(r)]
-    return all(any(run.items() <= r.items() for r in listed) for run in of)
+    return bool(of) and all(any(run.items() <= r.items() for r in listed) for run in of)
 
 
 def _rows(file: Path) -> list[dict]:

@@ -139,12 +139,8 @@ def relu_speed(tanh: list[dict], relu: list[dict], chance: float) -> dict:
         chance: the error before the first epoch.
     """
     found = race.sooner(tanh, relu, FIGURE1.train.target, chance)
-    se, df = found["se"], found["df"]
-    known = math.isfinite(se)
-    estimate = verdicts.Estimate(
-        math.log(found["value"]), se**2 if known else math.nan, 0.0, df if known else 0, found["n"]
-    )
-    row = judged({"name": "tanh / ReLU", "unit": "x", **found}, "relu-speed", relu[0]["scale"], estimate)
+    row = {"name": "tanh / ReLU", "unit": "x", **found}
+    row = judged(row, "relu-speed", relu[0]["scale"], found["estimate"])
     return row if found["bound"] in ("", "at least") else row | {"verdict": CANNOT_TELL}
 
 
@@ -248,7 +244,7 @@ def in_points(table: list[dict]) -> list[dict]:
     for claim, line in ((entry["claim"], entry["lines"][0]) for entry in table if entry["lines"]):
         if claim.unit == "pp" and claim.notebook != "05_features":
             later = [(study, value) for study, value, _ in claim.later if value is not None]
-            ends = {key: line[key] for key in ("value", "low", "high")}
+            ends = {key: line[key] for key in ("value", "low", "high", "n")}
             name = f"{claim.id} ({line['scale']})"
             found.append({"name": name, **ends, "paper": claim.paper, "log": claim.log, "later": later})
     return found

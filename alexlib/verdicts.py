@@ -53,6 +53,8 @@ class Estimate:
         """Student's interval; infinite where nothing is known of the scatter over seeds."""
         if not self.df or math.isnan(self.se):
             return -math.inf, math.inf
+        if not self.se:  # no scatter at all, as in runs that all count with their last possible epoch
+            return self.value, self.value
         half = stats.t.ppf((1 + level) / 2, self.freedom) * self.se
         return self.value - half, self.value + half
 
@@ -116,25 +118,36 @@ def welch(slow, fast) -> Estimate:
     return Estimate(value, sum(parts), 0.0, sum(parts) ** 2 / below if below else sum(n) - 2, n)
 
 
-def verdict(estimate: Estimate, paper: float | None, over: bool = False) -> str:
+def verdict(estimate: Estimate, paper: float | tuple[float, float] | None, over: bool = False) -> str:
     """What an effect says of a claim whose sign is positive; section 7 of the protocol.
 
     Args:
-        paper: the size that the paper names (a logarithm for ratios), None for a direction alone.
+        paper: the size that the paper names (a logarithm for ratios), or the least and the largest number that it may
+            have been rounded from; None for a direction alone.
         over: the paper says "over" that size.
     """
+    least, most = paper if isinstance(paper, tuple) else (paper, paper)
     low, high = estimate.interval()
     if min(estimate.n) < 2 or not math.isfinite(low):
         return CANNOT_TELL
     if high < 0:
         return OPPOSITE
     if low > 0:
-        if paper is None or low <= paper <= high or (over and low > paper):
+        if paper is None or (low <= most and least <= high) or (over and low > most):
             return AGREES
-        return LARGER if low > paper else SMALLER
-    within = DIRECTION if paper is None else paper / 2
-    equivalent = f"; equivalent to zero within {within:g}" if equivalent_to_zero(estimate, within) else ""
-    return (EXCLUDED if paper is not None and high < paper else CANNOT_TELL) + equivalent
+        return LARGER if low > most else SMALLER
+    within = DIRECTION if paper is None else (least + most) / 4
+    equivalent = f"; equivalent to zero within {within:.2g}" if equivalent_to_zero(estimate, within) else ""
+    return (EXCLUDED if paper is not None and high < least else CANNOT_TELL) + equivalent
+
+
+def size(claim: Claim, unit: str) -> tuple[float, float] | None:
+    """The numbers that the paper's size may have been rounded from, half a unit of its last digit to either side."""
+    if claim.paper is None:
+        return None
+    decimals = len(f"{claim.paper:g}".partition(".")[2])
+    half = 0.5 * 10**-decimals
+    return tuple(logarithm(end, unit) for end in (claim.paper - half, claim.paper + half))
 
 
 def equivalent_to_zero(estimate: Estimate, within: float) -> bool:
@@ -204,7 +217,7 @@ def _verdict(row: dict, claim: Claim, estimate: Estimate | None, gap: float | No
     if claim.gate and (gap is None or gap < GATE):
         return REGIME
     if estimate:
-        return verdict(estimate, logarithm(claim.paper, row["unit"]), claim.over)
+        return verdict(estimate, size(claim, row["unit"]), claim.over)
     if claim.id == "neighbours-pixels":
         return AGREES if row["low"] > CLOSE else OPPOSITE if row["high"] < CLOSE else CANNOT_TELL
     if claim.kind == "level":
@@ -218,7 +231,7 @@ def logarithm(value: float | None, unit: str) -> float | None:
 
 
 def _shown(value: float, unit: str) -> float:
-    return math.exp(min(value, 700)) if unit == "x" else value
+    return (math.exp(value) if value < 700 else math.inf) if unit == "x" else value
 
 
 def bounds(estimate: Estimate, unit: str) -> dict:

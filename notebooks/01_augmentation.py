@@ -50,7 +50,7 @@ import pandas as pd
 import torch
 from IPython.display import Code, Markdown
 
-from alexlib import augment, batches, config, diagnostics, findings, gallery, paper, sample, study, transforms
+from alexlib import augment, batches, config, diagnostics, effects, gallery, paper, sample, study, transforms
 from alexlib import data as sets
 
 # %% [markdown]
@@ -331,37 +331,41 @@ Markdown(
 contrasts.variant_curves(found)
 
 # %% [markdown]
-# Training error is measured on the pictures as they are shown, so harder pictures make it
-# higher; that is the point of showing them. What counts is the distance from the test error, and
-# the test error itself.
+# Both errors are measured alike: in eval mode (no dropout), centre view, no augmentation. Rows from
+# before that was so hold the running error of an epoch, on images as they were shown. What counts
+# is the distance from the test error, and the test error itself.
 
 
 # %%
-Code(inspect.getsource(findings.overfitting) + inspect.getsource(findings.test_error), language="python")
+Code(inspect.getsource(effects.overfitting) + inspect.getsource(effects.test_error), language="python")
 
 # %% [markdown]
-# Each effect is a difference to the baseline of the same seed:
+# Each effect is the difference of the means over seeds, without minus with. Ten views are
+# augmentation themselves, so the error of the centre view comes first.
 
 # %%
-effects = findings.effects(found)
-contrasts.forest(effects, f"Without crops and flips the net overfits {effects[0]['value']:.1f} points more")
+table = effects.variant_effects(found)
+known = sum(min(row["n"]) > 1 for row in table)
+contrasts.forest(table, f"{len(table)} effects, {known} of at least two runs in each arm")
 
 # %% [markdown]
 # ## Paper and this study
 #
-# Effects in percentage points, "without" minus "with", paired by seed; the interval is Student's
-# over seeds. Test errors are means over ten views. The 2012 logs hold no such pairs of runs.
+# Effects in percentage points, "without" minus "with"; in the intervals seeds and test images both
+# count ([the protocol](../docs/protocol.md)). The test error is that of ten views averaged. The 2012 logs
+# hold no such pairs of runs.
 
 # %%
-columns = ["name", "paper", "value", "low", "high", "n", "verdict"]
-pd.DataFrame(effects)[columns].style.hide().format(precision=2, na_rep="-")
+columns = ["name", "paper", "value", "low", "high", "n", "detectable", "verdict"]
+shown = pd.DataFrame(row | {"n": " + ".join(map(str, row["n"]))} for row in table)[columns]
+shown.replace([np.inf, -np.inf], np.nan).style.hide().format(precision=2, na_rep="-")
 
 # %%
 errors = pd.DataFrame(
-    [(r["variant"], r["seed"], findings.test_error(r), 100 * r["history"][-1]["train_top1"]) for r in found],
+    [(r["variant"], r["seed"], effects.test_error(r), effects.training_error(r)) for r in found],
     columns=["variant", "seed", "test error, %", "training error, %"],
 )
-errors.pivot(index="variant", columns="seed").style.format(precision=1)
+errors.pivot(index="variant", columns="seed").style.format(precision=1, na_rep="-")
 
 # %% [markdown]
 # ## Checks that hold at every scale

@@ -202,7 +202,8 @@ base_runs = [r for r in found if r["variant"] == "baseline"]
 measured = [row for row in study.rows.everything() if row["study"] == "measures" and row["scale"] == scale]
 free = findings.ten_views(base_runs) + findings.ensembles(measured, base_runs)
 columns = ["name", "paper", "log", "value", "low", "high", "n", "detectable", "verdict"]
-pd.DataFrame(free)[columns].replace([np.inf, -np.inf], np.nan).style.hide().format(precision=2, na_rep="-")
+other = pd.DataFrame(row | {"n": " + ".join(map(str, row["n"]))} for row in free)
+other[columns].replace([np.inf, -np.inf], np.nan).style.hide().format(precision=2, na_rep="-")
 
 # %% [markdown]
 # ## Paper, 2012 log, later studies and this study
@@ -212,7 +213,7 @@ pd.DataFrame(free)[columns].replace([np.inf, -np.inf], np.nan).style.hide().form
 # of its baseline; *detectable* is the effect that so many runs find in four of five cases.
 
 # %%
-frame = pd.DataFrame(table)
+frame = pd.DataFrame(row | {"n": " + ".join(map(str, row["n"]))} for row in table)
 frame["later"] = [", ".join(f"{study_} {value:g}" for study_, value in row["later"]) for row in table]
 columns = ["name", "unit", "paper", "log", "later", "value", "low", "high", "n", "detectable", "verdict"]
 frame[columns].replace([np.inf, -np.inf], np.nan).style.hide().format(precision=2, na_rep="-")

@@ -327,9 +327,9 @@ np.testing.assert_allclose(again, run.probabilities["centre"][shown], atol=0.02)
 # last lines are this run's own errors.
 
 # %%
-errors = findings.view_errors(run)
+errors, views = findings.view_errors(run), {"centre": "centre view", "ten": "ten views"}
 own = [
-    {"claim": f"this run: {e['measure']} error, {e['views']}", "unit": "%", "here": e["value"],
+    {"claim": f"this run: {e['measure']} error, {views[e['views']]}", "unit": "%", "here": e["value"],
      "95 % interval": f"{e['low']:.2f} to {e['high']:.2f}", "n": f"{e['n']:,}", "verdict": "no claim"}
     for e in errors
 ]  # fmt: skip

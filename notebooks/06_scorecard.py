@@ -249,6 +249,7 @@ columns = {
     "n": "runs so far",
     "hours": "hours so far",
 }
+effort = [row | {"n": " + ".join(map(str, row["n"]))} for row in effort]
 lines = [{"claim": row["claim"].id} | {name: row[key] for key, name in columns.items()} for row in effort]
 shown(line | {"runs needed": str(row["needed"] or "-")} for line, row in zip(lines, effort, strict=True))
 

@@ -259,7 +259,7 @@ def test_train_hands_on_error_over(monkeypatch, capsys):
 # ---- docs/data.md ------------------------------------------------------------------------------------------
 
 PAGE = (ROOT / "docs" / "data.md").read_text()
-TRAIN, KAGGLE = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+HUNDRED, TRAIN, KAGGLE = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 (VAL,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 WNIDS = ("n01440764", "n03888257")
 
@@ -306,6 +306,20 @@ def test_imagenet_is_laid_out_as_the_page_says(tmp_path, monkeypatch):
     assert (tmp_path / "data/imagenet/val" / WNIDS[0] / "ILSVRC2012_val_00000002.JPEG").exists()
     train, test = data.load("imagenet", 16)
     assert (train.name, len(train), len(test)) == ("imagenet", 4, 3)
+
+
+def test_a_hundred_classes_are_linked_out_of_imagenet(tmp_path, monkeypatch):
+    for i, wnid in enumerate(f"n{i:08}" for i in range(20)):
+        for split in ("train", "val"):
+            picture(tmp_path / f"data/imagenet/{split}/{wnid}/{i}.JPEG", i)
+    shell(HUNDRED, tmp_path)
+    (tmp_path / "data/miniimagenet/classes.txt").write_text("n00000000\thouse finch, linnet\nn00000010\trobin\n")
+    monkeypatch.setenv("ALEXLIB_DATA", str(tmp_path / "data"))
+    train, test = data.load("miniimagenet", 16)  # every tenth class
+    assert train.classes == ("house finch", "robin") and (len(train), len(test)) == (2, 2)
+    monkeypatch.setenv("ALEXLIB_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"mini-ImageNet is not at .*docs/data.md"):
+        data.load("miniimagenet", 16)
 
 
 def test_the_validation_pictures_of_kaggle_are_sorted(tmp_path):

@@ -6,7 +6,7 @@ import re
 
 import nbformat.v4 as v4
 import pytest
-from test_scorecard import pairs
+from test_scorecard import LISTED, pairs
 
 from alexlib import rows, scorecard
 from alexlib.paths import ROOT
@@ -33,19 +33,22 @@ def test_figures_belong_to_the_rows():
         assert docs.stamp(docs.FIGURES / name) == expected, f"{name}; run: make docs"
 
 
-def test_the_forest_is_drawn_from_the_largest_group_of_runs(monkeypatch, tmp_path):
+def test_the_forest_is_drawn_from_the_largest_group_of_runs_on_record(monkeypatch, tmp_path):
     monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
+    monkeypatch.setenv("ALEXLIB_RUNS", str(tmp_path / "runs"))
     assert docs._figures()[docs.FOREST][0] == [] and docs.forest() == "*Not drawn yet.*"
-    few = pairs("no-lrn", (9.0,), scale="imagenette128", epochs=3)
-    many = pairs("no-lrn", (1.4, 1.5), scale="imagenette128") + pairs("no-dropout", (1, 2), scale="imagenette128")[1::2]
-    for row in few + many:
+    where = {"scale": "imagenette128", "data": LISTED[0], "validation": 0.1}
+    unlisted = pairs("no-lrn", (9.0, 9.1), epochs=3, **where)
+    few = pairs("no-lrn", (9.0, 9.1), width=0.5, **where)[0::2]
+    many = pairs("no-lrn", (1.4, 1.5), **where) + pairs("lrn-conv1-only", (1, 2), **where)[1::2]
+    for row in unlisted + few + many:
         rows.append(row)
     drawn_from, draw = docs._figures()[docs.FOREST]
     (axis,) = draw().axes
     assert drawn_from == many and "](reports/figures/03_ablations.png)" in docs.forest()
     names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names == ["no-dropout: test error", "no-dropout: overfitting", "no-lrn: test error"]
-    assert axis.get_title(loc="left") == "1 of 3 effects differ from zero (imagenette128)"
+    assert names == ["lrn-conv1-only: test error", "no-lrn: test error"]
+    assert axis.get_title(loc="left").endswith("of 2 effects differ from zero (imagenette128)")
 
 
 def test_the_kernels_are_those_of_the_report(monkeypatch, tmp_path):
@@ -68,10 +71,12 @@ def test_the_committed_kernels_are_those_of_the_report():
 
 
 def test_the_scorecard_counts_all_claims_and_shows_those_with_evidence():
-    head, _, table = docs.verdicts().partition("\n\n")
     known = scorecard.card(scorecard.record())
-    assert head.startswith(f"{len(known)} claims: ") and sum(map(int, re.findall(r"\d+", head))) == 2 * len(known)
-    assert len(table.splitlines()) == 2 + sum(bool(entry["lines"]) for entry in known)
+    for shown, facts in ((docs.verdicts(), False), (docs.facts(), True)):
+        head, _, table = shown.partition("\n\n")
+        mine = [entry for entry in known if (entry["claim"].kind == "fact") == facts]
+        assert head.startswith(f"{len(mine)} ") and sum(map(int, re.findall(r"\d+", head))) == 2 * len(mine)
+        assert len(table.splitlines()) == 2 + sum(bool(entry["lines"]) for entry in mine)
 
 
 def test_render_replaces_what_is_between_the_markers_alone():

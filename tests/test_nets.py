@@ -115,6 +115,47 @@ def test_without_conv3_the_towers_meet_at_conv4():
     assert reads(net, "conv4", "conv2", torch.randn(2, 3, 64, 64) * 60) == BOTH
 
 
+@pytest.mark.parametrize("side", [224, 128])
+@pytest.mark.parametrize(("omit", "takes_over"), [((1,), "conv2"), ((2,), "conv3"), ((3,), "conv4"), ((5,), None)])
+def test_without_a_convolution_later_shapes_are_those_of_the_whole_net(omit, takes_over, side):
+    """The next one takes over stride and pool (conv1), or the pool (conv2); later maps keep their size."""
+    whole, less = ({r["stage"]: r for r in trace(SOURCE2012.replace(input=side, omit=o))} for o in ((), omit))
+    gone = f"conv{omit[0]}"
+    assert gone not in less and [s for s in less if s.startswith("pool")] == ["pool1", "pool2", "pool5"]
+    after = [s for s in less if s.startswith(("pool", "conv", "fc")) and s != takes_over]
+    assert all(less[s]["output"][1:] == whole[s]["output"][1:] for s in after)
+    if takes_over:
+        assert less[takes_over]["output"][0] == whole[takes_over]["output"][0]
+
+
+def test_conv2_in_the_place_of_conv1_reads_all_colours_with_stride_4():
+    torch.manual_seed(0)
+    net = AlexNet(SOURCE2012.replace(**SMALL | {"input": 128, "width": 0.25}, omit=(1,)))
+    assert net.conv2.weight.shape[1] == 3 and net.conv2.groups == 1 and net.conv2.stride == (4, 4)
+    assert net.conv2.weight.std().item() == pytest.approx(0.01, rel=0.1)  # as the paper has it, whatever the width
+    x = torch.randn(2, 3, 128, 128) * 60
+    expected = torch.nn.functional.conv2d(x, net.conv2.weight, net.conv2.bias, stride=4)
+    torch.testing.assert_close(net.conv2(x), expected)
+    assert list(dict(net.named_children()))[:6] == ["conv2", "relu2", "lrn2", "spatial2", "pool1", "pool2"]
+    net(x).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_without_dropout_and_with_the_factor_the_next_layer_sees_the_same_mean():
+    torch.manual_seed(0)
+    x = torch.rand(2000, 50)
+    dropout, factor = Dropout(0.5), Dropout(0.0, 0.5)
+    assert dropout(x).mean().item() == pytest.approx(factor(x).mean().item(), rel=0.02)
+    torch.testing.assert_close(factor(x), 0.5 * x)  # in training
+    torch.testing.assert_close(factor.eval()(x), dropout.eval()(x))  # and in use
+    torch.testing.assert_close(Dropout(0.0)(x), x)
+    quarter = Dropout(0.25, 2 / 3)
+    assert quarter(x).mean().item() == pytest.approx(0.5 * x.mean().item(), rel=0.02)
+    torch.testing.assert_close(quarter.eval()(x), 0.5 * x)
+    stages = dict(AlexNet(SOURCE2012.replace(**SMALL, dropout=0.0, fc_factor=0.5)).named_children())
+    assert [(stages[name].p, stages[name].factor) for name in ("dropout6", "dropout7")] == [(0.0, 0.5)] * 2
+
+
 @pytest.mark.parametrize("spec", [PAPER, SOURCE2012], ids=lambda s: s.name)
 def test_initial_values(spec):
     torch.manual_seed(0)

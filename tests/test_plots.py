@@ -102,11 +102,12 @@ def test_variant_curves_are_means_with_a_band_of_all_seeds():
 
 
 def test_forest_draws_effect_interval_and_the_papers_value():
-    effects = [{"name": "x", "value": 1.0, "low": 0.5, "high": 1.5, "paper": 2.0}]
-    effects += [{"name": "y", "value": -1.0, "low": -np.inf, "high": np.inf, "paper": None}]
+    effects = [{"name": "x", "value": 1.0, "low": 0.5, "high": 1.5, "n": (3, 6), "paper": 2.0}]
+    effects += [{"name": "y", "value": -1.0, "low": -np.inf, "high": np.inf, "n": (1, 6), "paper": None}]
     axis = contrasts.forest(effects, "What it says").axes[0]
     drawn = [line.get_xdata() for line in axis.lines]
     assert [list(x) for x in drawn] == [[-1.0], [0.5, 1.5], [1.0], [2.0, 2.0], [0, 0]]
+    assert [axis.lines[i].get_markerfacecolor() == "white" for i in (0, 2)] == [True, False]  # one run in an arm
     assert [text.get_text() for text in axis.get_yticklabels()] == ["y", "x"]
 
 
@@ -171,12 +172,6 @@ def test_ratio_by_target_draws_ratios_intervals_and_bounds():
     single = plots.ratio_by_target([row | {"n": (1, 2), "low": 0.0, "high": math.inf}], "tanh", "relu").axes[0]
     assert len(single.lines) == 2, "no interval"
     assert len(plots.ratio_by_target([row | {"bound": "unknown"}], "tanh", "relu").axes[0].lines) == 1
-
-
-def test_reading_curves_name_the_variant():
-    row = {"variant": "source2012+lr=0.1", "spec": "source2012", "seed": 1, "scale": "x", "history": history()}
-    (line,) = plots.reading_curves([row]).axes[0].lines
-    assert line.get_label() == "source2012+lr=0.1, seed 1"
 
 
 @pytest.mark.parametrize(("augmented", "cost"), [

@@ -84,7 +84,7 @@ def code_lines(text):
 def test_the_library_stays_thin():
     texts = {path.name: path.read_text() for path in SOURCES}
     assert {name: n for name, text in texts.items() if (n := len(text.splitlines())) > 320} == {}
-    assert sum(map(code_lines, texts.values())) < 5900
+    assert sum(map(code_lines, texts.values())) < 6100
 
 
 def test_code_lines_are_counted():

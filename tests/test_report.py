@@ -226,7 +226,7 @@ def test_all_is_checked_before_anything_runs(tmp_path, monkeypatch, capsys):
     assert "unknown scale 'cifar'" in errors[3]
 
 
-def test_a_report_is_stale_once_its_notebook_has_other_code(done, tmp_path, monkeypatch):
+def test_a_report_is_stale_once_its_notebook_has_other_parameters(done, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "ROOT", tmp_path)
     assert report.stale(done) == "there is no 10_tiny.ipynb"
     book = notebook(tmp_path / "10_tiny.ipynb", FIGURE, SLIDER)
@@ -234,7 +234,9 @@ def test_a_report_is_stale_once_its_notebook_has_other_code(done, tmp_path, monk
     book.write_text(book.read_text().replace("# Tiny", "# A new title"))
     assert report.stale(done) == ""
     book.write_text(book.read_text().replace("plt.plot([epochs])", "plt.plot([epochs, 1])"))
-    assert report.stale(done) == "its notebook has other code now"
+    assert report.stale(done) == ""
+    book.write_text(book.read_text().replace("epochs", "passes"))
+    assert report.stale(done) == "its notebook has no epochs now"
     old = json.loads(done.read_text())
     del old["metadata"]["alexlib"]
     (tmp_path / "old.ipynb").write_text(json.dumps(old))

@@ -130,13 +130,25 @@ def said(low, high, paper, over, enough):
     """Section 7 of the protocol, without the remark about equivalence."""
     if not enough or not math.isfinite(low):
         return "cannot tell"
+    least, most = rounded(paper)
     if low > 0:
-        if paper is None or low <= paper <= high or (over and low > paper):
+        if paper is None or not (high < least or low > most) or (over and low > most):
             return "agrees"
-        return "same direction, larger" if low > paper else "same direction, smaller"
+        return "same direction, larger" if low > most else "same direction, smaller"
     if high < 0:
         return "opposite"
-    return "paper's size excluded" if paper is not None and high < paper else "cannot tell"
+    return "paper's size excluded" if paper is not None and high < least else "cannot tell"
+
+
+def rounded(paper):
+    """The paper's size, with half a unit of the last digit that it prints: for each of the sizes that it names."""
+    printed = {1.4: 0.05, 2.0: 0.5, 1.7: 0.05, 0.4: 0.05, 1.0: 0.5, math.log(6): None, math.log(2): None}
+    if paper is None:
+        return None, None
+    if printed[paper] is None:
+        number = round(math.exp(paper))
+        return math.log(number - 0.5), math.log(number + 0.5)
+    return paper - printed[paper], paper + printed[paper]
 
 
 def effects_by_hand():

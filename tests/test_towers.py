@@ -24,6 +24,9 @@ VARIANTS = {
     "paper": PAPER,
     "source2012": SOURCE2012,
     "no-cross-talk": SOURCE2012.replace(cross_talk=False),
+    "no-conv1": SOURCE2012.replace(omit=(1,)),
+    "no-conv2": SOURCE2012.replace(omit=(2,), dropout=0.0, fc_factor=0.5),
+    "dropout-and-factor": PAPER.replace(dropout=0.25, fc_factor=2 / 3),
     "no-conv3": PAPER.replace(omit=(3,)),
     "no-conv3-4-5": PAPER.replace(omit=(3, 4, 5)),
     "no-fc6": PAPER.replace(omit=(6,)),
@@ -431,7 +434,8 @@ def test_colour_of_towers_against_all_divisions():
 
 def test_colours_of_the_runs_on_record(monkeypatch, tmp_path):
     monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
-    about = {"scale": "imagenette", "variant": "baseline"}
+    monkeypatch.setattr(rows, "is_evidence", lambda *_: True)
+    about = {"scale": "imagenette", "variant": "baseline", "history": [{"step": 700}]}
     for study_, seed, more in (
         ("04_train", 1, {"colour": {"means": [0.1, 0.4], "p": 0.001}}),
         ("01_augmentation", 0, {"colour": {"means": [0.3, 0.2], "p": 0.2}}),
@@ -440,11 +444,11 @@ def test_colours_of_the_runs_on_record(monkeypatch, tmp_path):
         rows.append(about | {"study": study_, "seed": seed} | more)
     found = findings.colours("imagenette")
     assert found == [
-        {"run": "01 baseline, seed 0", "tower 1": 0.3, "tower 2": 0.2, "p": 0.2},
-        {"run": "04 baseline, seed 1", "tower 1": 0.1, "tower 2": 0.4, "p": 0.001},
+        {"run": "01 baseline, seed 0", "updates": 700, "tower 1": 0.3, "tower 2": 0.2, "p": 0.2},
+        {"run": "04 baseline, seed 1", "updates": 700, "tower 1": 0.1, "tower 2": 0.4, "p": 0.001},
     ]
     (axis,) = colour_figure(found).axes
-    assert axis.get_title("left") == "The towers' colours differ (p < .05) in 1 of 2 runs"
+    assert "differ (p < .05) in 1 of 2 runs of at most 700 updates" in axis.get_title("left")
     assert sorted(float(dot.get_offsets()[0][0]) for dot in axis.collections) == [0.1, 0.2, 0.3, 0.4]
 
 

@@ -27,6 +27,7 @@ from alexlib.verdicts import (
     in_every_run,
     level,
     pooled,
+    size,
     verdict,
     welch,
 )
@@ -61,6 +62,16 @@ def known(low, high, n=(3, 3)):
 )
 def test_the_verdict_of_an_interval(low, high, paper, expected):
     assert verdict(known(low, high), paper) == expected
+
+
+def test_the_papers_sizes_count_with_their_rounding():
+    assert size(REGISTER["lrn"], "points") == pytest.approx((1.35, 1.45))
+    assert size(REGISTER["relu-speed"], "x") == pytest.approx((math.log(5.5), math.log(6.5)))
+    assert size(REGISTER["dropout-overfit"], "points") is None
+    ends = {high: verdict(known(0.2, high), (1.35, 1.45)) for high in (1.34, 1.36)}
+    assert ends == {1.34: SMALLER, 1.36: AGREES}
+    assert [verdict(known(low, 3), (1.35, 1.45)) for low in (1.44, 1.46)] == [AGREES, LARGER]
+    assert [verdict(known(-0.5, high), (1.35, 1.45)) for high in (1.34, 1.36)] == [EXCLUDED, CANNOT_TELL]
 
 
 def test_over_a_size_is_reached_from_above_too():
