@@ -69,9 +69,9 @@ def _text(value) -> str:
 def difficulty(table: list[dict]) -> list[dict]:
     """What the effects in a scorecard took, and how many runs it would take to detect the paper's size, fewest first.
 
-    Rows: claim, size (of the effect, as the paper or else the 2012 log has it), detectable (with the runs so far), n
-    and hours so far, needed (runs in each arm until `size` is detectable; None: the test images are too few, or no size
-    is known). Ratios are logarithms.
+    Rows: claim (id), size (of the effect, as the paper or else the 2012 log has it), detectable (with the runs so far),
+    runs and hours so far, needed (runs in each arm until `size` is detectable; None: the test images are too few, or no
+    size is known). Ratios are logarithms.
     """
     found = []
     for claim, line in ((entry["claim"], entry["lines"][0]) for entry in table if entry["lines"]):
@@ -79,6 +79,6 @@ def difficulty(table: list[dict]) -> list[dict]:
         if estimate and min(estimate.n) > 1 and estimate.seeds and claim.unit in ("pp", "x"):
             named = verdicts.logarithm(claim.log if claim.paper is None else claim.paper, claim.unit)
             needed = estimate.runs_needed(abs(named)) if named else None
-            seen = {"detectable": estimate.detectable, "n": estimate.n, "hours": line["hours"]}
-            found.append({"claim": claim, "size": named, "needed": needed, **seen})
+            seen = {"detectable": estimate.detectable, "runs": " + ".join(map(str, estimate.n)), "hours": line["hours"]}
+            found.append({"claim": claim.id, "size": named, "needed": needed, **seen})
     return sorted(found, key=lambda row: (row["needed"] is None, row["needed"] or 0, row["detectable"]))

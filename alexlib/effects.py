@@ -126,6 +126,16 @@ def variant_effects(found: list[dict]) -> list[dict]:
     return [*table, *_least_of_all_layers(table, good)]
 
 
+def told(table: list[dict]) -> list[dict]:
+    """Rows as of `variant_effects` for a table: n as "3 + 6", later studies in a line, no infinite bounds."""
+    return [
+        row
+        | {key: row[key] if math.isfinite(row[key]) else None for key in ("low", "high", "detectable")}
+        | {"n": " + ".join(map(str, row["n"])), "later": ", ".join(f"{s} {value:g}" for s, value in row["later"])}
+        for row in table
+    ]
+
+
 def _measured(variant, good: list[dict]) -> list[tuple[str, str | None]]:
     """What to measure of a variant, and the claim that it tests; the test error last."""
     about = variant.small_claims if "stack" in good[0]["config"]["net"] else variant.claims

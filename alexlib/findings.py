@@ -46,7 +46,8 @@ def ten_views(found: list[dict]) -> list[dict]:
 def ensembles(measured: list[dict], found: list[dict]) -> list[dict]:
     """Several nets averaged (rows of study "measures"): the mean error of the nets minus that of their average.
 
-    Rows as of `variant_effects`; the interval is over test images. The paper averages five nets: fewer cannot tell.
+    Rows as of `variant_effects`, with `of`, the rows of the nets; the interval is over test images. The paper averages
+    five nets: fewer cannot tell.
     """
     table = []
     for row in (r for r in measured if r["kind"] == "ensemble"):
@@ -57,13 +58,13 @@ def ensembles(measured: list[dict], found: list[dict]) -> list[dict]:
             images = 1e4 * gain.var(ddof=1) / len(gain)
             estimate = Estimate(100 * float(gain.mean()), 0.0, images, math.inf, (len(nets),), len(gain))
             one = {"name": f"one net minus {len(nets)} averaged", "measure": TEST if error == "top1" else TEST5}
-            one |= {"unit": "points", **verdicts.bounds(estimate, "points"), "n": (len(nets),)}
+            one |= {"unit": "points", **verdicts.bounds(estimate, "points"), "n": (len(nets),), "of": nets}
             one = judged(one, claim, row["scale"], estimate)
             table.append(one | {"verdict": verdicts.CANNOT_TELL} if len(nets) < FIVE_NETS else one)
     return table
 
 
-def halvings(measured: list[dict]) -> list[dict]:
+def halvings(measured: list[dict], found: list[dict]) -> list[dict]:
     """What halving the outputs approximates (rows of study "measures"), over the nets of a scale; rows as above."""
     table, known = [], [r for r in measured if r["kind"] == "halving"]
     for scale in dict.fromkeys(row["scale"] for row in known):
@@ -74,7 +75,8 @@ def halvings(measured: list[dict]) -> list[dict]:
         images = float(np.mean(np.square(halves)))
         estimate = Estimate(float(np.mean(gains)), scatter / len(gains), images, df, (len(gains),), part[0]["n"])
         row = {"name": "one dropout net minus the halved net, distance", "measure": "distance", "unit": "points"}
-        row |= {**verdicts.bounds(estimate, "points"), "n": (len(gains),)}
+        of = [next(r for r in found if run.items() <= r.items()) for one in part for run in one["runs"]]
+        row |= {**verdicts.bounds(estimate, "points"), "n": (len(gains),), "of": of}
         table.append(judged(row, "halving", scale, estimate))
     return table
 

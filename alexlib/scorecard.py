@@ -175,10 +175,8 @@ def _colours(found: list[dict]) -> Iterable[dict]:
 
 def _measures(found: list[dict], measured: list[dict]) -> Iterable[dict]:
     """Averages of several nets, and halving: what was measured of runs on record without training."""
-    for row in findings.ensembles(measured, found) + findings.halvings(measured):
-        of = [run for one in measured if one["scale"] == row["scale"] for run in one["runs"]]
-        used = [r for r in found if r["scale"] == row["scale"] and any(run.items() <= r.items() for run in of)]
-        yield from _lines(row, used)
+    for row in findings.ensembles(measured, found) + findings.halvings(measured, found):
+        yield from _lines(row, row["of"])
 
 
 def _features(found: list[dict], looks: list[dict]) -> Iterable[dict]:

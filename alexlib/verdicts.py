@@ -118,13 +118,16 @@ def welch(slow, fast) -> Estimate:
     return Estimate(value, sum(parts), 0.0, sum(parts) ** 2 / below if below else sum(n) - 2, n)
 
 
-def verdict(estimate: Estimate, paper: float | tuple[float, float] | None, over: bool = False) -> str:
+def verdict(
+    estimate: Estimate, paper: float | tuple[float, float] | None, over: bool = False, points: bool = True
+) -> str:
     """What an effect says of a claim whose sign is positive; section 7 of the protocol.
 
     Args:
         paper: the size that the paper names (a logarithm for ratios), or the least and the largest number that it may
             have been rounded from; None for a direction alone.
         over: the paper says "over" that size.
+        points: whether the effect is in percentage points: of ratios no equivalence is said.
     """
     least, most = paper if isinstance(paper, tuple) else (paper, paper)
     low, high = estimate.interval()
@@ -137,8 +140,10 @@ def verdict(estimate: Estimate, paper: float | tuple[float, float] | None, over:
             return AGREES
         return LARGER if low > most else SMALLER
     within = DIRECTION if paper is None else (least + most) / 4
-    equivalent = f"; equivalent to zero within {within:.2g}" if equivalent_to_zero(estimate, within) else ""
-    return (EXCLUDED if paper is not None and high < least else CANNOT_TELL) + equivalent
+    said = EXCLUDED if paper is not None and high < least else CANNOT_TELL
+    return (
+        f"{said}; equivalent to zero within {within:.2g}" if points and equivalent_to_zero(estimate, within) else said
+    )
 
 
 def size(claim: Claim, unit: str) -> tuple[float, float] | None:
@@ -217,7 +222,7 @@ def _verdict(row: dict, claim: Claim, estimate: Estimate | None, gap: float | No
     if claim.gate and (gap is None or gap < GATE):
         return REGIME
     if estimate:
-        return verdict(estimate, size(claim, row["unit"]), claim.over)
+        return verdict(estimate, size(claim, row["unit"]), claim.over, row["unit"] != "x")
     if claim.id == "neighbours-pixels":
         return AGREES if row["low"] > CLOSE else OPPOSITE if row["high"] < CLOSE else CANNOT_TELL
     if claim.kind == "level":

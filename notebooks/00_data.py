@@ -30,7 +30,7 @@
 # to get the pictures: docs/data.md.
 
 # %% tags=["parameters"]
-scale: str = "sample"  # sample, cifar10, imagenette or imagenet: which pictures
+scale: str = "sample"  # sample, cifar10, imagenette128, miniimagenet, imagenette or imagenet
 data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
 on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
 photos: str = ""  # a folder, below the data root, of photographs to draw the crop on; empty: cut from the set

@@ -27,7 +27,7 @@
 # ## Parameters
 
 # %% tags=["parameters"]
-scale: str = "sample"  # sample, imagenette128, imagenette or imagenet: data, width and schedule
+scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
 spec: str = "source2012"  # source2012 or paper: which reading of AlexNet is trained
 epochs: int = 6  # of each of the runs at the end; 0: the scale's own
 seeds: int = 1  # runs of each variant, seeds 0, 1, ...; intervals need two at least
@@ -352,13 +352,12 @@ contrasts.forest(table, f"{len(table)} effects, {known} of at least two runs in 
 # ## Paper and this study
 #
 # Effects in percentage points, "without" minus "with"; in the intervals seeds and test images both
-# count ([the protocol](../docs/protocol.md)). The test error is that of ten views averaged. The 2012 logs
+# count (docs/protocol.md). The test error is that of ten views averaged. The 2012 logs
 # hold no such pairs of runs.
 
 # %%
 columns = ["name", "paper", "value", "low", "high", "n", "detectable", "verdict"]
-shown = pd.DataFrame(row | {"n": " + ".join(map(str, row["n"]))} for row in table)[columns]
-shown.replace([np.inf, -np.inf], np.nan).style.hide().format(precision=2, na_rep="-")
+pd.DataFrame(effects.told(table))[columns].style.hide().format(precision=2, na_rep="-")
 
 # %%
 errors = pd.DataFrame(

@@ -21,7 +21,7 @@
 # studies** found nothing in response normalisation. The same logs show near-equal runs 0.35 points
 # apart: a single pair of runs says little about effects of this size.
 #
-# **How runs are judged** is fixed in [the protocol](../docs/protocol.md), which was written before them.
+# **How runs are judged** is fixed in docs/protocol.md, which was written before them.
 # The runs on record at `miniimagenet` and `imagenette128` are made by `python -m alexlib study`.
 #
 # **Run time.** `sample`: about a minute. `imagenette128` at half width: ten minutes a run on a laptop,
@@ -53,19 +53,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from alexlib import (
-    ablations,
-    augment,
-    config,
-    contrasts,
-    diagnostics,
-    effects,
-    findings,
-    layers,
-    nets,
-    sample,
-    study,
-)
+from alexlib import ablations, config, contrasts, effects, findings, study
 from alexlib import data as sets
 
 # %% [markdown]
@@ -112,6 +100,8 @@ pd.DataFrame(table, columns=["variant", "what it is", "differs in"]).style.hide(
 # With $n = 3$, $k = 2$, $\alpha = 0.1$, $\beta = 0.75$, by the library and by hand:
 
 # %%
+from alexlib import layers
+
 a = torch.tensor([1.0, 10.0, 2.0])
 sums = torch.tensor([1 + 100, 1 + 100 + 4, 100 + 4.0])
 lrn = layers.LocalResponseNorm(n=3, k=2.0, alpha=0.1, beta=0.75)
@@ -130,10 +120,12 @@ if new_runs:
     study.grid("03_ablations", specs, range(seeds), scale, training, test, **options)
 runs = study.recorded("03_ablations", specs, scale, training)
 found = effects.ended(runs)
-assert any(r["variant"] == "baseline" for r in found), "no run of the baseline is on record"
 
 # %%
 counts = pd.Series([r["variant"] for r in found]).value_counts(sort=False)
+assert "baseline" in counts, "no run of the baseline is on record"
+
+# %%
 lengths = sorted({len(r["history"]) for r in found})
 Markdown(
     f"{len(found)} runs of {' or '.join(map(str, lengths))} epochs: "
@@ -148,6 +140,8 @@ Markdown(
 # else in a net at its start. A strong value pushes its neighbours down, and itself.
 
 # %%
+from alexlib import augment, diagnostics, nets, sample
+
 opened = study.opened("03_ablations", "baseline", base, scale, training, test)
 model = opened.model if opened else nets.build(base)
 picture = test.gather([0])[0] if pictures else sample.picture(2012, "test", 0, test.side)[0]
@@ -170,16 +164,14 @@ contrasts.variant_curves(curves)
 # ## The regime
 #
 # Regularisation can only help a net that overfits. So claims about it are judged only if the baseline's
-# training error lies at least 5 points below its test error (both in eval mode, centre view).
+# training error lies at least 5 points below its test error (both in eval mode, centre view). Elsewhere
+# their verdict is *regime not reached*.
 
 # %%
 gap = effects.regime([r for r in found if r["variant"] == "baseline"])
-known = "not known for all of these rows" if gap is None else f"**{gap:.1f} points** below its test error"
-reached = gap is not None and gap >= 5
-Markdown(
-    f"The baseline's training error is {known}: the regime is"
-    + (" reached." if reached else " **not reached**, and claims about regularisation are not judged here.")
-)
+where = "not known for all of these rows" if gap is None else f"**{gap:.1f} points** below its test error"
+reached = "reached" if gap is not None and gap >= 5 else "**not reached**"
+Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 
 # %% [markdown]
 # ## What each part is worth
@@ -201,9 +193,10 @@ contrasts.forest(points, f"{len(points)} effects, {known} with an interval")
 base_runs = [r for r in found if r["variant"] == "baseline"]
 measured = [row for row in study.rows.everything() if row["study"] == "measures" and row["scale"] == scale]
 free = findings.ten_views(base_runs) + findings.ensembles(measured, base_runs)
-columns = ["name", "paper", "log", "value", "low", "high", "n", "detectable", "verdict"]
-other = pd.DataFrame(row | {"n": " + ".join(map(str, row["n"]))} for row in free)
-other[columns].replace([np.inf, -np.inf], np.nan).style.hide().format(precision=2, na_rep="-")
+
+# %%
+columns = ["name", "unit", "paper", "log", "later", "value", "low", "high", "n", "detectable", "verdict"]
+pd.DataFrame(effects.told(free))[columns].style.hide().format(precision=2, na_rep="-")
 
 # %% [markdown]
 # ## Paper, 2012 log, later studies and this study
@@ -213,18 +206,16 @@ other[columns].replace([np.inf, -np.inf], np.nan).style.hide().format(precision=
 # of its baseline; *detectable* is the effect that so many runs find in four of five cases.
 
 # %%
-frame = pd.DataFrame(row | {"n": " + ".join(map(str, row["n"]))} for row in table)
-frame["later"] = [", ".join(f"{study_} {value:g}" for study_, value in row["later"]) for row in table]
-columns = ["name", "unit", "paper", "log", "later", "value", "low", "high", "n", "detectable", "verdict"]
-frame[columns].replace([np.inf, -np.inf], np.nan).style.hide().format(precision=2, na_rep="-")
+pd.DataFrame(effects.told(table))[columns].style.hide().format(precision=2, na_rep="-")
 
 # %%
-rates = {r["variant"]: r["config"]["train"]["lr"] for r in found}
-errors = [
-    (r["variant"], rates[r["variant"]], r["seed"], effects.test_error(r), effects.training_error(r))
+errors = pd.DataFrame(
+    {"variant": r["variant"], "rate": r["config"]["train"]["lr"], "seed": r["seed"]}
+    | {"test error, %": effects.test_error(r), "training error, %": effects.training_error(r)}
     for r in found
-]
-errors = pd.DataFrame(errors, columns=["variant", "rate", "seed", "test error, %", "training error, %"])
+)
+
+# %%
 errors.pivot(index=["variant", "rate"], columns="seed").style.format(precision=2, na_rep="-")
 
 # %% [markdown]

@@ -17,9 +17,9 @@
 # with momentum; top-5 error 18.2 % on ILSVRC-2012 with one net, averaging ten views of each
 # picture.
 #
-# **Two readings.** `paper` takes the text literally. `source2012` follows the definition and
-# parameter files of run 145, the net behind the paper's numbers, released in 2025. They differ
-# in a dozen settings, listed below.
+# **Two configs.** `paper` follows the text (docs/fidelity.md lists where it cannot). `source2012` is the
+# net of run 145, behind the paper's numbers, with the schedule of run 170; both files were released in
+# 2025. They differ in a dozen settings, listed below.
 #
 # **Run time.** `sample`: generated pictures, a few minutes on a laptop. `imagenette`: hours on
 # a CPU, minutes on a GPU. `imagenet`: the user's own copy and a GPU or more.
@@ -31,7 +31,7 @@
 # imagenette -p epochs 12`.
 
 # %% tags=["parameters"]
-scale: str = "sample"  # sample, imagenette128, imagenette or imagenet: data, width and schedule
+scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
 spec: str = "source2012"  # source2012 or paper: which reading of AlexNet
 epochs: int = 0  # passes through the training pictures; 0: the scale's own
 batch: int = 0  # pictures in a minibatch; 0: the scale's own

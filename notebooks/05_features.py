@@ -31,7 +31,7 @@
 # Those of notebook 04 choose its run; a finished one is opened, not trained again.
 
 # %% tags=["parameters"]
-scale: str = "sample"  # sample, imagenette128, imagenette or imagenet: data, width and schedule
+scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
 spec: str = "source2012"  # source2012 or paper: which reading of AlexNet
 epochs: int = 0  # passes through the training pictures; 0: the scale's own
 batch: int = 0  # pictures in a minibatch; 0: the scale's own

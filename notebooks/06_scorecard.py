@@ -56,6 +56,8 @@ one = Estimate(1.3, seeds, images, df, n=(3, 6), n_images=10_000)
 freedom = (seeds + images) ** 2 / (seeds**2 / df + images**2 / 9_999)
 half = student.ppf(0.975, freedom) * np.sqrt(seeds + images)
 np.testing.assert_allclose(one.interval(), (1.3 - half, 1.3 + half))
+
+# %%
 Markdown(
     f"1.30 points, from {1.3 - half:.2f} to {1.3 + half:.2f}. So many runs would find an effect of"
     f" **{one.detectable:.2f}** points in four of five cases."
@@ -72,6 +74,7 @@ def like(low, high):
     return Estimate((low + high) / 2, half**2, 0.0, 20, n=(3, 6))
 
 
+# %%
 intervals = [(0.7, 2.0), (0.2, 0.9), (1.6, 2.4), (-0.9, -0.2), (-0.3, 0.9), (-0.4, 0.4), (-0.5, 1.9)]
 said = [(*ends, *(verdicts.verdict(like(*ends), paper) for paper in (1.4, None))) for ends in intervals]
 pd.DataFrame(said, columns=["from", "to", "1.4 points", "no size"]).style.hide().format(precision=1)
@@ -97,11 +100,19 @@ Markdown(
 # %%
 empirical = [entry for entry in table if entry["claim"].kind != "fact"]
 facts = [entry for entry in table if entry["claim"].kind == "fact"]
+
+# %%
 counts = {
     kind: Counter(entry["verdict"].partition(";")[0] for entry in part)
     for kind, part in (("empirical claims", empirical), ("facts", facts))
 }
 pd.DataFrame(counts).fillna(0).astype(int).sort_values("empirical claims", ascending=False)
+
+
+# %%
+def firsts(entries):
+    """Each entry with its first line of evidence, None where it has none."""
+    return [(entry, *(entry["lines"][:1] or [None])) for entry in entries]
 
 
 # %% [markdown]
@@ -130,24 +141,21 @@ def linked(line):
 
 
 # %%
-register = [scorecard.cells(entry["claim"], *(entry["lines"][:1] or [None])) for entry in empirical]
-reports = [linked(*(entry["lines"][:1] or [None])) for entry in empirical]
-shown(line | {"report": report} for line, report in zip(register, reports, strict=True))
+shown(scorecard.cells(e["claim"], line) | {"report": linked(line)} for e, line in firsts(empirical))
 
 # %% [markdown]
 # ### Primary claims
 #
 # Named in advance, their p-values against no effect corrected by Holm's method over those that were tested.
-# Without a value the claim was not tested, or not in its regime.
+# Those that were not tested, or not in their regime, are left out.
 
 # %%
-primary = [entry for entry in table if entry["claim"].primary]
 shown(
-    {"claim": entry["claim"].statement, "verdict": entry["verdict"]}
-    | {"p": f"{entry['lines'][0]['p']:.2g}" if "holm" in entry else "-"}
-    | {"p after Holm": f"{entry['holm']:.2g}" if "holm" in entry else "-"}
-    for entry in primary
-)
+    {"claim": entry["claim"].statement, "p": f"{entry['lines'][0]['p']:.2g}"}
+    | {"p after Holm": f"{entry['holm']:.2g}", "verdict": entry["verdict"]}
+    for entry in table
+    if "holm" in entry
+) if any("holm" in entry for entry in table) else Markdown("*None was tested yet.*")
 
 # %% [markdown]
 # ## Facts
@@ -243,15 +251,9 @@ Markdown(
 
 # %%
 effort = costs.difficulty(table)
-columns = {
-    "size": "effect claimed",
-    "detectable": "detectable now",
-    "n": "runs so far",
-    "hours": "hours so far",
-}
-effort = [row | {"n": " + ".join(map(str, row["n"]))} for row in effort]
-lines = [{"claim": row["claim"].id} | {name: row[key] for key, name in columns.items()} for row in effort]
-shown(line | {"runs needed": str(row["needed"] or "-")} for line, row in zip(lines, effort, strict=True))
+names = {"claim": "claim", "size": "effect claimed", "detectable": "detectable now", "runs": "runs so far"}
+names |= {"hours": "hours so far", "needed": "runs needed"}
+shown({name: row[key] for key, name in names.items()} for row in effort)
 
 # %% [markdown]
 # Ratios stand here as logarithms. A claim that is *excluded* here may hold at the paper's scale: 1,000

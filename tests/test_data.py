@@ -603,7 +603,7 @@ def test_sets_that_are_not_downloaded(tmp_path):
     assert sources.get("sample") is None
     (tmp_path / "data" / "imagenet").mkdir(parents=True)
     assert sources.get("imagenet") == tmp_path / "data" / "imagenet"
-    with pytest.raises(ValueError, match="no set is called 'mnist'; valid names: sample, cifar10, imagenette, image"):
+    with pytest.raises(ValueError, match="no set is called 'mnist'; valid names: sample, cifar10, imagenette, mini"):
         sources.get("mnist")
 
 

@@ -407,7 +407,8 @@ def test_a_signal_ends_training_after_its_step_and_a_checkpoint(
 def test_a_signal_during_the_test_of_an_epoch_waits_for_its_row(tmp_path, monkeypatch, undisturbed):
     evaluate = train_module.evaluate
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="stopped at epoch 1, step 4 of 4"):
-        interrupted = lambda *a, **k: signal.raise_signal(signal.SIGINT) or evaluate(*a, **k)  # noqa: E731
+        first = iter([signal.SIGINT])  # a second signal would end it at once
+        interrupted = lambda *a, **k: ([signal.raise_signal(s) for s in first] and None) or evaluate(*a, **k)  # noqa: E731
         patch.setattr(train_module, "evaluate", interrupted)
         trained(tmp_path)
     assert epochs_in(tmp_path / LAST) == 1 and same(trained(tmp_path), undisturbed)

@@ -481,9 +481,9 @@ def test_figure_1_counts_the_runs_after_the_search_and_says_when_it_is_a_bound()
 
 def test_runs_needed_until_an_effect_shows():
     found = pairs("no-lrn", (-1.0, 1.0, 3.0))
-    (one,) = [r for r in costs.difficulty(scorecard.card(found)) if r["claim"].id == "lrn"]
+    (one,) = [r for r in costs.difficulty(scorecard.card(found)) if r["claim"] == "lrn"]
     line = entry(found, "lrn")["lines"][0]
-    assert (one["size"], one["n"], one["hours"]) == (1.4, (3, 3), 3.0) and one["detectable"] == line["detectable"]
+    assert (one["size"], one["runs"], one["hours"]) == (1.4, "3 + 3", 3.0) and one["detectable"] == line["detectable"]
     assert one["needed"] == line["estimate"].runs_needed(1.4)
     assert costs.difficulty(scorecard.card(pairs("no-lrn", (1.0,)))) == []
     without = pairs("no-crops-flips", (1.0, 2.0)) + pairs("no-lrn", (1.0, 2.0))[1::2]

@@ -74,6 +74,12 @@ def test_the_papers_sizes_count_with_their_rounding():
     assert [verdict(known(-0.5, high), (1.35, 1.45)) for high in (1.34, 1.36)] == [EXCLUDED, CANNOT_TELL]
 
 
+def test_of_ratios_no_equivalence_is_said():
+    assert verdict(known(-0.1, 0.1), None, points=False) == CANNOT_TELL
+    row = {"value": 1.0, "low": 0.9, "high": 1.1, "unit": "x"}
+    assert verdicts.judged(row, "bias-one", "miniimagenet", known(-0.1, 0.1))["verdict"] == CANNOT_TELL
+
+
 def test_over_a_size_is_reached_from_above_too():
     assert verdict(known(2.0, 3.0), 1.0, over=True) == AGREES
     assert verdict(known(0.1, 0.9), 1.0, over=True) == SMALLER
