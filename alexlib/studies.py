@@ -1,16 +1,17 @@
 """All runs that the protocol lists, in its order: `python -m alexlib study` begins them or goes on with them.
 
 It can be stopped at any moment (SIGTERM or Ctrl-C saves after the step); the same command goes on. Each job is a run in
-a process of its own with its share of the cores. What was measured without training follows the runs it rests on.
+a process of its own with one thread. What was measured without training follows the runs it rests on.
 """
 
-import os
 import sys
 
 from alexlib import data, measures, protocol, rows, study
 from alexlib.config import SCALES
 from alexlib.protocol import Block
 from alexlib.workers import each
+
+THREADS = 1  # of each run, as the protocol says: with more, sums are added in another order
 
 
 def carry_out(blocks: list[str] | None = None, jobs: int = 2) -> None:
@@ -31,8 +32,7 @@ def carry_out(blocks: list[str] | None = None, jobs: int = 2) -> None:
         for todo in (rate_checks, main_runs):
             calls = todo(block, train, test)
             print(f"{block.id}: {len(calls)} {todo.__name__.replace('_', ' ')} to do", file=sys.stderr)
-            threads = max(1, (os.cpu_count() or 1) // jobs)
-            list(each(_job, calls, jobs, threads))
+            list(each(_job, calls, jobs, THREADS))
         measures.of_block(block, train, test)
 
 

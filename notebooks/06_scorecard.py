@@ -108,13 +108,6 @@ counts = {
 }
 pd.DataFrame(counts).fillna(0).astype(int).sort_values("empirical claims", ascending=False)
 
-
-# %%
-def firsts(entries):
-    """Each entry with its first line of evidence, None where it has none."""
-    return [(entry, *(entry["lines"][:1] or [None])) for entry in entries]
-
-
 # %% [markdown]
 # ## Empirical claims
 #
@@ -129,6 +122,11 @@ def shown(lines):
     table = pd.DataFrame(lines).style.hide().format(precision=2, na_rep="-")
     left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; min-width: 4em"}
     return table.set_table_styles([left])
+
+
+def firsts(entries):
+    """Each entry with its first line of evidence, None where it has none."""
+    return [(entry, *(entry["lines"][:1] or [None])) for entry in entries]
 
 
 # %%
