@@ -24,6 +24,7 @@ class Block:
     fields: dict = field(default_factory=dict)
     variants: dict = field(default_factory=dict)
     check: int = 0
+    also_check: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
     seeds: int = 0  # of a block with free settings
     closed: bool = False
@@ -51,11 +52,12 @@ class Block:
             return False
         if row["seed"] >= (1 if checked else self.variants.get(row["variant"], self.seeds)):
             return False
+        known = {*self.variants, *(self.also_check if checked else ())}
         spec = spec_from(row["config"])
         if self.free:
             chosen = {r["field"]: r["value"] for r in spec.rows() if r["field"] in self.free}
             return spec == self.base.replace(**chosen)
-        return row["variant"] in self.variants and spec in [self.spec(row["variant"], lr) for lr in self.rates()]
+        return row["variant"] in known and spec in [self.spec(row["variant"], lr) for lr in self.rates()]
 
 
 TABLE = tomllib.loads((Path(__file__).with_name("tables") / "protocol.toml").read_text())

@@ -43,7 +43,7 @@ def block_side(block: Block) -> int:
 def rate_checks(block: Block, train, test) -> list[tuple]:
     """The rate checks of a block that have no row yet."""
     jobs = []
-    for variant in block.variants if block.check else ():
+    for variant in (*block.variants, *block.also_check) if block.check else ():
         done = _checks(block, variant)
         jobs += [("check", block, variant, lr, 0, train, test) for lr in block.rates() if lr not in done]
     return jobs

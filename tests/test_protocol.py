@@ -103,6 +103,9 @@ def test_rate_checks_are_evidence_at_the_three_rates_alone():
         checked = row | {"config": json.loads(json.dumps(spec.as_dict())), "epochs": depth.check}
         assert (block_of(checked) is depth) == there
         assert block_of(checked | {"seed": 1}) is None
+    base = json.loads(json.dumps(MINI.spec("baseline", 0.02).as_dict()))
+    beside = row | {"variant": "baseline", "config": base, "epochs": depth.check}  # checked with this block
+    assert block_of(beside) is depth and block_of(beside | {"study": MINI.study}) is None
 
 
 @pytest.mark.parametrize(
