@@ -1,0 +1,113 @@
+"""What must not change while the library is rebuilt: `python tests/golden.py` writes tests/golden.json anew.
+
+Shapes, counts and packed pixels must be the same, float64 to 1e-9, what five steps of training change in the weights to
+1e-3 in fp32 and 5e-2 in bf16 (processors differ). A change on purpose is a commit of its own that says so.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from alexlib import data
+from alexlib.ablations import VARIANTS
+from alexlib.config import CIFAR13, FIGURE1, ONE_GPU, PAPER, SOURCE2012, spec_at
+from alexlib.data import Images
+from alexlib.nets import build, trace
+from alexlib.train import fit
+
+FILE = Path(__file__).with_name("golden.json")
+SMALL = {"input": 128, "width": 0.125, "classes": 10}
+CONFIGS = {"paper": PAPER.replace(**SMALL), "source2012": SOURCE2012.replace(**SMALL)}
+
+
+def shapes() -> dict:
+    """Of every config: the output of each stage, parameters and multiply-adds."""
+    specs = {"paper": PAPER, "source2012": SOURCE2012, "one-gpu": PAPER.replace(**ONE_GPU), "cifar13": CIFAR13}
+    specs |= {stack: FIGURE1.replace(stack=stack) for stack in ("four-layer", "80-seconds")}
+    base = spec_at("source2012", "miniimagenet")
+    specs |= {f"miniimagenet {v.name}": v.of(base) for v in VARIANTS}
+    return {
+        name: [[r["stage"], list(r["output"]), r["parameters"], r["macs"]] for r in trace(spec)]
+        for name, spec in specs.items()
+    }
+
+
+def gradients() -> dict:
+    """Scores of two images and, for each parameter, norm and projection of its gradient: float64, in use."""
+    found = {}
+    for name, spec in CONFIGS.items():
+        torch.manual_seed(0)
+        model = build(spec).double().eval()
+        x = 60 * torch.randn(2, 3, 128, 128, dtype=torch.float64)
+        scores = model(x)
+        torch.nn.functional.cross_entropy(scores, torch.tensor([1, 7])).backward()
+        found[name] = {"scores": scores.flatten().tolist()}
+        found[name] |= {key: _seen(p.grad) for key, p in model.named_parameters()}
+    return found
+
+
+def _seen(tensor) -> list[float]:
+    """Norm, and sum with weights that differ from place to place."""
+    flat = tensor.detach().double().flatten()
+    return [flat.norm().item(), (flat * torch.arange(1, len(flat) + 1).double().sin()).sum().item()]
+
+
+def images(side: int) -> Images:
+    """Forty images of noise with a class-wide tint, and statistics that are theirs."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 10
+    pixels = (rng.integers(0, 200, (40, side, side, 3)) + 5 * labels[:, None, None, None]).astype(np.uint8)
+    colour = np.cov(pixels.reshape(-1, 3).T.astype(np.float64))
+    values, vectors = np.linalg.eigh(colour)
+    mean = pixels.mean(0).astype(np.float32)
+    return Images(pixels, labels, tuple("abcdefghij"), mean, values, vectors, "golden", "train", "golden")
+
+
+def steps() -> dict:
+    """What five steps change in the weights: both configs and a CIFAR net, fp32 and bf16, one device and two."""
+    specs = CONFIGS | {"cifar": FIGURE1.replace(stack="local", input=24, width=0.25)}
+    found = {}
+    for name, spec in specs.items():
+        train = images(32 if name == "cifar" else 146)
+        for precision in ("fp32", "bf16"):
+            for devices in (None,) if name == "cifar" else (None, ("cpu", "cpu")):
+                changes = {"epochs": 1, "batch": 8, "lr": 0.002, "validation": 0.0, "schedule": "constant"}
+                once = spec.replace(**changes, precision=precision, colour="none")  # the sign of an axis is free
+                torch.manual_seed(1)
+                model = build(once, devices)
+                before = {n: p.clone() for n, p in model.state_dict().items()}
+                fit(model, train, train.subset([]), once, seed=1)
+                key = f"{name} {precision} {'two devices' if devices else 'one device'}"
+                found[key] = {n: _seen(p - before[n]) for n, p in model.state_dict().items()}
+    return found
+
+
+def pack(folder: Path) -> dict:
+    """A small folder of drawn images, packed: fingerprints, mean, axes."""
+    y, x = np.mgrid[:48, :60]
+    for split, count in (("train", 12), ("val", 4)):
+        for i in range(count):
+            pixels = np.stack([(x * (i + 1)) % 256, (y * 5 + i * 20) % 256, (x * y + i) % 256], 2).astype(np.uint8)
+            file = folder / split / "ab"[i % 2] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+    train, test = data.load(folder, 32)
+    axes = {"eigenvalues": train.eigenvalues.tolist(), "eigenvectors": train.eigenvectors.flatten().tolist()}
+    pixels = [train.fingerprint, test.fingerprint]
+    return {"pixels": pixels, "mean": [float(train.mean.mean()), float(np.square(train.mean).mean())], **axes}
+
+
+def make() -> dict:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        packed = pack(Path(folder))
+    return {"shapes": shapes(), "gradients": gradients(), "steps": steps(), "pack": packed}
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(make(), separators=(",", ":")) + "\n")
+    print(f"{FILE}: {FILE.stat().st_size:,} bytes")

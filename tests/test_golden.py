@@ -1,0 +1,39 @@
+"""The golden file: shapes, float64 gradients, five steps of training, a pack, as they were when it was written."""
+
+import json
+import math
+
+import golden
+import pytest
+import torch
+
+KEPT = json.loads(golden.FILE.read_text())
+TOLERANCE = {"gradients": 1e-9, "steps fp32": 1e-3, "steps bf16": 5e-2, "pack": 1e-6, "shapes": 0}
+
+
+@pytest.fixture(scope="module")
+def now():
+    threads = torch.get_num_threads()
+    yield json.loads(json.dumps(golden.make()))
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("part", ["shapes", "gradients", "steps", "pack"])
+def test_nothing_has_changed(now, part):
+    assert now[part].keys() == KEPT[part].keys()
+    for key, kept in KEPT[part].items():
+        precision = f"{part} {key.split()[1]}" if part == "steps" else part
+        _same(now[part][key], kept, TOLERANCE[precision], f"{part} {key}")
+
+
+def _same(found, kept, tolerance, where):
+    if isinstance(kept, dict):
+        assert found.keys() == kept.keys(), where
+        for key in kept:
+            _same(found[key], kept[key], tolerance, f"{where} {key}")
+    elif isinstance(kept, list) and kept and all(isinstance(x, float) for x in kept):
+        size = max(map(abs, kept))  # a projection may be near 0: errors are relative to the largest number beside it
+        pairs = zip(found, kept, strict=True)
+        assert all(math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance * size) for a, b in pairs), where
+    else:
+        assert found == kept, where
