@@ -28,7 +28,7 @@
     optim     the update rule and the schedules of the learning rates
     ablations the variants of notebook 03, and the proof that each differs
     protocol  what is run, and what is evidence (tables/protocol.toml)
-    watch     speaks up early when a run is not going to learn
+    watch     stops on NaN loss; warns if the loss stays at chance
     checkpoint  what a run needs to go on where it stopped
     rows      one measurement = one line of JSON
     train     `fit` and `evaluate`: one visible loop

@@ -76,7 +76,8 @@ def difficulty(table: list[dict]) -> list[dict]:
     found = []
     for claim, line in ((entry["claim"], entry["lines"][0]) for entry in table if entry["lines"]):
         estimate = line["estimate"]
-        if estimate and min(estimate.n) > 1 and estimate.seeds and claim.unit in ("pp", "x"):
+        gated = line["verdict"].startswith(verdicts.REGIME)
+        if estimate and min(estimate.n) > 1 and estimate.seeds and claim.unit in ("pp", "x") and not gated:
             named = verdicts.logarithm(claim.log if claim.paper is None else claim.paper, claim.unit)
             needed = estimate.runs_needed(abs(named)) if named else None
             seen = {"detectable": estimate.detectable, "runs": " + ".join(map(str, estimate.n)), "hours": line["hours"]}

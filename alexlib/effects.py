@@ -102,28 +102,30 @@ def _place(row: dict) -> tuple:
     return row["study"], row["scale"], row["data"]["train"]
 
 
-def variant_effects(found: list[dict]) -> list[dict]:
+def variant_effects(found: list[dict], evidence: bool = True) -> list[dict]:
     """What each variant does against its baseline, from the rows of one group, in the order of `VARIANTS`.
 
     Every variant has its test error, and before it what else its claims are about. Rows: name, variant, measure, unit,
     value, low, high, n (runs of the variant, of the baseline), p, detectable, estimate, claim, statement, paper, log,
-    later, verdict. Runs that diverged are not in value and n; the verdict counts them.
+    later, verdict. Runs that diverged are not in value and n; the verdict counts them. Without `evidence` (not all rows
+    are listed by the protocol) there is no verdict.
     """
     good = ended(found)
     runs = {name: [r for r in good if r["variant"] == name] for name in dict.fromkeys(r["variant"] for r in good)}
-    table, gap = [], regime(runs.get("baseline", []))
+    table = []
     for variant in VARIANTS:
         arms = runs.get(variant.name), runs.get(variant.against)
         if not all(arms):
             continue
+        gap = regime(arms[1])
         lost = sum(not r["metrics"] and r["variant"] in (variant.name, variant.against) for r in trained(found))
         for measure, claim in _measured(variant, good):
             row = _effect(runs, *arms, measure)
             if row:
                 row = {"name": f"{variant.name}: {measure}", "variant": variant.name, "measure": measure} | row
-                row = judged(row, claim, good[0]["scale"], row["estimate"], gap)
+                row = judged(row, claim, good[0]["scale"], row["estimate"], gap, evidence)
                 table.append(row | {"verdict": f"{row['verdict']}; {lost} diverged"} if lost else row)
-    return [*table, *_least_of_all_layers(table, good)]
+    return [*table, *_least_of_all_layers(table, good, evidence)]
 
 
 def told(table: list[dict]) -> list[dict]:
@@ -188,14 +190,14 @@ def _ratio(variant: list[dict], base: list[dict], measure: str) -> dict:
     return {"unit": "x", **verdicts.bounds(estimate, "x"), "n": n, "estimate": estimate, "bound": bound}
 
 
-def _least_of_all_layers(table: list[dict], good: list[dict]) -> list[dict]:
-    """The claim about every convolutional layer, where all five were left out: the layer that is worth least."""
+def _least_of_all_layers(table: list[dict], good: list[dict], evidence: bool) -> list[dict]:
+    """The claim about every convolutional layer, where all five were left out: that of the lowest interval."""
     layers = [r for r in table if r["variant"] in {f"no-conv{i}" for i in range(1, 6)} and r["measure"] == TEST]
     if len(layers) < 5:
         return []
-    least = min(layers, key=lambda row: row["value"])
+    least = min(layers, key=lambda row: row["low"])
     name = f"least of five layers ({least['variant']}): {TEST}"
-    return [judged(least | {"name": name}, "remove-conv", good[0]["scale"], least["estimate"])]
+    return [judged(least | {"name": name}, "remove-conv", good[0]["scale"], least["estimate"], evidence=evidence)]
 
 
 def regime(base: list[dict]) -> float | None:

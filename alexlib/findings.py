@@ -20,7 +20,7 @@ FIVE_NETS = 5  # as many as the paper averages
 # ---- without a variant -----------------------------------------------------------------------------------------
 
 
-def ten_views(found: list[dict]) -> list[dict]:
+def ten_views(found: list[dict], evidence: bool = True) -> list[dict]:
     """How much lower the error is with ten views than with the centre alone, over the runs (seeds) of one setting.
 
     Rows as of `variant_effects`; one for the top-5 error where there are classes enough.
@@ -39,7 +39,7 @@ def ten_views(found: list[dict]) -> list[dict]:
         estimate = Estimate(float(np.mean(gains)), scatter / len(gains), 1e4 * images, df, n, count)
         row = {"name": "centre view minus ten views", "measure": TEST if error == "top1" else TEST5, "unit": "points"}
         row |= {**verdicts.bounds(estimate, "points"), "n": n}
-        table.append(judged(row, claim, found[0]["scale"], estimate))
+        table.append(judged(row, claim, found[0]["scale"], estimate, evidence=evidence))
     return table
 
 
@@ -47,10 +47,12 @@ def ensembles(measured: list[dict], found: list[dict]) -> list[dict]:
     """Several nets averaged (rows of study "measures"): the mean error of the nets minus that of their average.
 
     Rows as of `variant_effects`, with `of`, the rows of the nets; the interval is over test images. The paper averages
-    five nets: fewer cannot tell.
+    five nets: fewer cannot tell. Of several averages at a scale that of the most nets counts.
     """
-    table = []
-    for row in (r for r in measured if r["kind"] == "ensemble"):
+    table, most = [], {}
+    for row in sorted((r for r in measured if r["kind"] == "ensemble"), key=lambda row: row["nets"]):
+        most[row["scale"]] = row
+    for row in most.values():
         nets = [next(r for r in found if run.items() <= r.items()) for run in row["runs"]]
         for error, claim in (("top1", "five-nets"), ("top5", "five-nets-top5"))[: 1 + five_guesses(nets[0])]:
             single = np.mean([wrong(net, "ten", error) for net in nets], axis=0)
@@ -135,12 +137,13 @@ def colours_apart(chances: list[float]) -> tuple[float, float, float]:
 
 def colour_claim(found: list[dict]) -> dict:
     """The claim about the towers' colour from all runs of one config: judged after enough updates alone."""
-    value, low, high = colours_apart([row["colour"]["p"] for row in found])
+    long = [row for row in found if row["history"][-1]["step"] >= verdicts.UPDATES]
+    value, low, high = colours_apart([row["colour"]["p"] for row in long or found])
     row = {"name": "runs whose towers differ", "unit": "%", "value": value, "low": low, "high": high}
-    row = judged(row | {"n": (len(found),)}, "colour-towers", found[0]["scale"])
-    updates = min(run["history"][-1]["step"] for run in found)
-    if row["verdict"] == verdicts.SAMPLE or updates >= verdicts.UPDATES:
+    row = judged(row | {"n": (len(long or found),)}, "colour-towers", found[0]["scale"])
+    if long or found[0]["scale"] == "sample":
         return row
+    updates = max(run["history"][-1]["step"] for run in found)
     return row | {"verdict": f"{verdicts.REGIME}; {updates:,} updates of the paper's 840,000"}
 
 
@@ -185,8 +188,6 @@ def compare(run: Run) -> list[dict]:
     """
     gains = zip(("ten-views", "ten-views-top5"), view_gains(run), strict=False)
     ours = {id: judged({**gain, "unit": "points"}, id, run.row["scale"]) for id, gain in gains}
-    ours = {id: row if row["verdict"] == verdicts.SAMPLE else row | {"verdict": f"{verdicts.CANNOT_TELL}: one run"}
-            for id, row in ours.items()}  # fmt: skip
     if not five_guesses(run.row):
         ours.pop("ten-views-top5", None)
     ours |= {row["claim"]: row for row in imagenet_errors(run.row)}

@@ -8,6 +8,7 @@ import torch
 
 from alexlib import augment, rows, study
 from alexlib.batches import Feed, generator
+from alexlib.config import spec_from
 from alexlib.data import Images
 from alexlib.features import named
 from alexlib.layers import Dropout
@@ -16,13 +17,19 @@ from alexlib.train import autocast, hits, score
 
 NETS = 400  # dropout nets drawn
 HALVED_ON = 2000  # test images
+FIVE_NETS = 5  # as many as the paper averages
 
 
 def of_block(block: Block, train: Images, test: Images) -> None:
-    """Average the nets of a block's baseline that have left their probabilities on this machine."""
+    """Average five nets of a block's baseline, or as many as have left their probabilities here; halving of each."""
     found = [row for row in rows.read(block.study, block.scale, variant="baseline") if block.lists(row)]
     found = sorted((row for row in found if row["metrics"]), key=lambda row: row["seed"])
-    kept = [(row, p) for row in found if (p := study.probabilities(row, train))]
+    for row in found:
+        if row["config"]["net"].get("dropout") and not _halved(row):  # a run that was stopped between its row and this
+            settings = row["study"], "baseline", spec_from(row["config"]), row["scale"]
+            if run := study.opened(*settings, train, test, row["seed"]):
+                halving(run, test)
+    kept = [(row, p) for row in found[:FIVE_NETS] if (p := study.probabilities(row, train))]
     if len(kept) < 2 or not kept[0][0]["config"]["net"].get("kernels"):
         return
     about = {"study": "measures", "kind": "ensemble", "scale": block.scale, "runs": [named(row) for row, _ in kept]}
@@ -36,6 +43,11 @@ def of_block(block: Block, train: Images, test: Images) -> None:
     rows.append(about)
 
 
+def _halved(row: dict) -> bool:
+    """Whether halving has been measured of a run."""
+    return bool(rows.read("measures", row["scale"], kind="halving", runs=[named(row)]))
+
+
 def halving(run: study.Run, test: Images) -> dict | None:
     """Put on record how near the halved net is to the geometric mean of its dropout nets (section 4.2).
 
@@ -46,9 +58,9 @@ def halving(run: study.Run, test: Images) -> dict | None:
     much nearer the halved net is than a single one, with its 95 % interval over images.
     """
     model, row = run.model.eval(), run.row
-    about = {"study": "measures", "kind": "halving", "scale": row["scale"], "runs": [named(row)]}
-    if rows.read("measures", row["scale"], kind="halving", runs=about["runs"]):
+    if _halved(row):
         return None
+    about = {"study": "measures", "kind": "halving", "scale": row["scale"], "runs": [named(row)]}
     images = test.subset(np.random.default_rng(0).permutation(len(test))[:HALVED_ON])
     values = halved(model, images, row["config"]["train"]["precision"])
     about |= {"n": len(images), "nets": NETS, "values": values} | rows.provenance("cpu")

@@ -89,3 +89,30 @@ def best_rate(checks: dict[float, dict | None], own: float) -> float:
     errors = {lr: row["val_top1"] if row else 1.0 for lr, row in checks.items()}
     best = min(errors, key=lambda lr: (errors[lr], lr != own))
     return best if errors[best] < errors.get(own, 1.0) - MARGIN else own
+
+
+def chosen_rate(block: Block, variant: str, rates: list[dict]) -> float:
+    """The learning rate of a variant: the scale's own, or the better one that a check found.
+
+    Args:
+        rates: rows of study "rates", of any block.
+    """
+    own = block.base.train.lr
+    known = [row for row in rates if row["variant"] == variant and block.lists(row)]
+    checks = {row["config"]["train"]["lr"]: None if "diverged" in row else row["history"][-1] for row in known}
+    return best_rate(checks, own) if checks and variant in block.variants else own
+
+
+def record(found: list[dict]) -> list[dict]:
+    """The rows of runs and of rate checks, out of `found`, that are evidence: listed, at the chosen rate, each once."""
+    kept, rates = {}, [row for row in found if row["study"] == "rates"]
+    for row in found:
+        block = block_of(row)
+        if block is None or "superseded" in row:
+            continue
+        lr, checked = row["config"]["train"]["lr"], row["study"] == "rates"
+        if block.check and not checked and lr != chosen_rate(block, row["variant"], rates):
+            continue
+        key = block.id, row["study"], row["variant"], row["seed"], lr, str(row["config"]["net"]) * bool(block.free)
+        kept.setdefault(key, row)
+    return [*kept.values()]

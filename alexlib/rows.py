@@ -30,18 +30,18 @@ def path(study: str, scale: str, evidence: bool = True) -> Path:
 def read(study: str, scale: str, **wanted) -> list[dict]:
     """The rows of a study at a scale, evidence and others, those alone whose fields equal `wanted`.
 
-    A last row that was cut off is left out. ValueError: another line is no row; the message names it.
+    Superseded rows are left out, and so is a last row that was cut off. ValueError: another line is no row; the message
+    names it.
     """
     files = dict.fromkeys(path(study, scale, evidence) for evidence in (True, False))
-    found = [row for file in files if file.exists() for row in _rows(file)]
+    found = [row for file in files if file.exists() for row in _rows(file) if "superseded" not in row]
     return [r for r in found if r["scale"] == scale and all(r[key] == value for key, value in wanted.items())]
 
 
 def everything(sample: bool = False) -> list[dict]:
-    """All rows that are evidence, or those of sample runs. Superseded rows are left out: see docs/protocol.md."""
-    folder = path("", "sample" if sample else "").parent
-    found = [row for file in sorted(folder.glob("*.jsonl")) for row in _rows(file) if "superseded" not in row]
-    return found if sample else [row for row in found if is_evidence(row, found)]
+    """All rows that are evidence, or those of sample runs. docs/protocol.md, section 1, says which ones are."""
+    found = [row for file in sorted(path("", "sample" if sample else "").parent.glob("*.jsonl")) for row in _rows(file)]
+    return found if sample else evidence(found)
 
 
 def on_record(study: str, scale: str, **wanted) -> list[dict]:
@@ -50,20 +50,21 @@ def on_record(study: str, scale: str, **wanted) -> list[dict]:
     return [row for row in found if all(row[key] == value for key, value in wanted.items())]
 
 
-def is_evidence(row: dict, others: list[dict] | None = None) -> bool:
-    """Whether the protocol lists a run; what was measured of finished runs counts where all of them are listed.
+def are_evidence(found: list[dict]) -> bool:
+    """Whether all rows are evidence."""
+    known = everything()
+    return all(row in known for row in found)
 
-    Args:
-        others: rows among which the measured runs are looked for; by default those of their study on record.
-    """
-    if row["scale"] == "sample":
-        return False
-    if "config" in row:
-        return protocol.block_of(row) is not None
-    of = [row["run"]] if "run" in row else row.get("runs", [])
-    found = others if others is not None else [r for run in of for r in read(run["study"], row["scale"])]
-    listed = [r for r in found if "config" in r and "superseded" not in r and protocol.block_of(r)]
-    return bool(of) and all(any(run.items() <= r.items() for r in listed) for run in of)
+
+def evidence(found: list[dict]) -> list[dict]:
+    """The rows that are evidence: runs that the protocol lists, and what was measured of such runs alone."""
+    runs = protocol.record([row for row in found if "config" in row and row["scale"] != "sample"])
+    known = {id(row) for row in runs}
+    for row in found:
+        of = [row["run"]] if "run" in row else row.get("runs", [])
+        if of and all(any(run.items() <= r.items() for r in runs) for run in of):
+            known.add(id(row))
+    return [row for row in found if id(row) in known]
 
 
 def _rows(file: Path) -> list[dict]:
@@ -83,7 +84,7 @@ def append(row: dict) -> None:
     A last row that was cut off, by a crash or a full disk, is removed before. Evidence goes to `reports/results`, all
     else below `runs/`.
     """
-    file = path(row["study"], row["scale"], is_evidence(row))
+    file = path(row["study"], row["scale"], _counts(row))
     file.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(row, allow_nan=False).encode() + b"\n"
     with open(file, "a+b", buffering=0) as out:
@@ -98,6 +99,15 @@ def append(row: dict) -> None:
         while line:  # once, unless the disk is full: then the second write says so
             line = line[out.write(line) :]
         os.fsync(out.fileno())
+
+
+def _counts(row: dict) -> bool:
+    """Whether a new row is evidence: one more run of a block that has ended, or the same run again, is none."""
+    if row["scale"] == "sample":
+        return False
+    block = protocol.block_of(row) if "config" in row else None
+    there = [other for file in path("", "").parent.glob("*.jsonl") for other in _rows(file)]
+    return not (block and block.closed) and any(other is row for other in evidence([*there, row]))
 
 
 def _is_row(line: bytes) -> bool:

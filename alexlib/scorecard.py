@@ -36,14 +36,15 @@ def fingerprint(found: list[dict]) -> str:
 def card(found: list[dict]) -> list[dict]:
     """Every claim, in the order of the paper: claim (of the register), verdict, lines (of evidence), reason.
 
-    The first line gives the verdict. It is of the runs that have an interval, of the scale nearest to the paper, then
-    of the widest net and the most images; where a claim has several parts (a layer each), of the one least borne out.
+    The first line gives the verdict (section 7 of the protocol). It is of the runs that have an interval, then of those
+    that keep hits, of the scale nearest to the paper, of the widest net and the most images; where a claim has several
+    parts (a layer each), of the one least borne out.
     Without a line the verdict is `NOT_TESTED` and `reason` says why. Primary claims are corrected by Holm's method.
     """
     known, table = evidence(found), []
     for claim in CLAIMS:
         lines = [line for line in known if line["claim"] == claim.id]
-        verdict, reason = (lines[0]["verdict"], "") if lines else (NOT_TESTED, _reason(claim, known))
+        verdict, reason = (lines[0]["verdict"], "") if lines else (NOT_TESTED, _reason(claim, known, found))
         table.append({"claim": claim, "verdict": verdict, "lines": lines, "reason": reason})
     return _corrected(table)
 
@@ -79,11 +80,13 @@ def evidence(found: list[dict]) -> list[dict]:
     return sorted(lines, key=lambda line: line["rank"])
 
 
-def _reason(claim: Claim, known: list[dict]) -> str:
+def _reason(claim: Claim, known: list[dict], found: list[dict]) -> str:
     if any(line["claim"] == claim.id.removesuffix("-top5") for line in known):
         return f"{effects.CLASSES} classes or more: five guesses out of fewer say little"
     id = claim.id.removesuffix("-top5")
     tests = [v.name for v in VARIANTS for tested, _ in v.claims + v.small_claims if tested == id]
+    if lost := sum(row["variant"] in tests and not row["metrics"] for row in trained(found)):
+        return f"all {lost} runs of {' and of '.join(tests)} diverged"
     return claim.needs or f"runs of {' and of '.join(tests)} beside their baseline, two seeds at least"
 
 
@@ -127,11 +130,11 @@ def _speed(found: list[dict]) -> Iterable[dict]:
             speeds.append((speed | {"name": f"tanh / ReLU, {stack} net"}, pair["tanh"] + pair["relu"]))
             yield from _lines(*speeds[-1])
         if len(speeds) > 1:  # "consistently": the net in which ReLUs gain least
-            least, used = min(speeds, key=lambda pair: pair[0]["value"])
+            least, used = min(speeds, key=lambda pair: (min(pair[0]["n"]) > 1, pair[0]["low"]))
             yield from _lines(judged(least, "relu-architectures", scale, least["estimate"]), used)
 
 
-def relu_speed(tanh: list[dict], relu: list[dict], chance: float) -> dict:
+def relu_speed(tanh: list[dict], relu: list[dict], chance: float, evidence: bool = True) -> dict:
     """How many times sooner runs with ReLUs reach the error of Figure 1: `race.sooner` with a verdict.
 
     Args:
@@ -140,8 +143,7 @@ def relu_speed(tanh: list[dict], relu: list[dict], chance: float) -> dict:
     """
     found = race.sooner(tanh, relu, FIGURE1.train.target, chance)
     row = {"name": "tanh / ReLU", "unit": "x", **found}
-    row = judged(row, "relu-speed", relu[0]["scale"], found["estimate"])
-    return row if found["bound"] in ("", "at least") else row | {"verdict": CANNOT_TELL}
+    return judged(row, "relu-speed", relu[0]["scale"], found["estimate"], evidence=evidence)
 
 
 def races(found: list[dict]) -> dict[str, dict[str, list[dict]]]:
@@ -227,10 +229,11 @@ def _rates(used: list[dict]) -> str:
 
 def _rank(row: dict, first: dict) -> tuple:
     single = not math.isfinite(row["low"]) or not math.isfinite(row["high"]) or min(row["n"]) < 2
+    old = row["unit"] == "points" and "hits" not in first
     weakness = next((i for i, verdict in enumerate(verdicts.VERDICTS) if row["verdict"].startswith(verdict)), 0)
     width, images = size(first)
     near = NEAREST.index(first["scale"])
-    return 1, first["scale"] == "sample", single, near, -width, -images, weakness, row["name"]
+    return 1, first["scale"] == "sample", single, old, near, -width, -images, weakness, row["name"]
 
 
 # ---- as figures and as text ----------------------------------------------------------------------------------

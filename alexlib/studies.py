@@ -4,6 +4,7 @@ It can be stopped at any moment (SIGTERM or Ctrl-C saves after the step); the sa
 a process of its own with one thread. What was measured without training follows the runs it rests on.
 """
 
+import os
 import sys
 
 from alexlib import data, measures, protocol, rows, study
@@ -19,6 +20,7 @@ def carry_out(blocks: list[str] | None = None, jobs: int = 2) -> None:
 
     ValueError: an id that the protocol does not have; the message lists them.
     """
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)  # before torch is imported in the processes of the runs
     known = {block.id: block for block in protocol.BLOCKS if not block.closed}
     if unknown := set(blocks or ()) - set(known):
         raise ValueError(f"unknown block {', '.join(sorted(unknown))}: valid ones: {', '.join(known)}")
@@ -44,7 +46,8 @@ def rate_checks(block: Block, train, test) -> list[tuple]:
     """The rate checks of a block that have no row yet."""
     jobs = []
     for variant in (*block.variants, *block.also_check) if block.check else ():
-        done = _checks(block, variant)
+        known = [row for row in rows.read("rates", block.scale, variant=variant) if block.lists(row)]
+        done = {row["config"]["train"]["lr"] for row in known}
         jobs += [("check", block, variant, lr, 0, train, test) for lr in block.rates() if lr not in done]
     return jobs
 
@@ -54,23 +57,11 @@ def main_runs(block: Block, train, test) -> list[tuple]:
     jobs = []
     for seed in range(max(block.variants.values())):
         for variant, seeds in block.variants.items():
-            lr = chosen_rate(block, variant)
+            lr = protocol.chosen_rate(block, variant, rows.read("rates", block.scale))
             there = rows.read(block.study, block.scale, variant=variant, seed=seed)
             if seed < seeds and not any(block.lists(row) and row["config"]["train"]["lr"] == lr for row in there):
                 jobs.append(("run", block, variant, lr, seed, train, test))
     return jobs
-
-
-def chosen_rate(block: Block, variant: str) -> float:
-    """The learning rate of a variant: the scale's own, or the better one that the block's check found."""
-    own, done = block.base.train.lr, _checks(block, variant)
-    return protocol.best_rate(done, own) if done else own
-
-
-def _checks(block: Block, variant: str) -> dict[float, dict | None]:
-    """The rate checks on record: {rate: last epoch, None if it diverged}."""
-    found = [row for row in rows.read("rates", block.scale, variant=variant) if block.lists(row)]
-    return {r["config"]["train"]["lr"]: None if "diverged" in r else r["history"][-1] for r in found}
 
 
 def _job(kind: str, block: Block, variant: str, lr: float, seed: int, train, test) -> None:

@@ -207,8 +207,12 @@ def opened(study: str, variant: str, spec: Spec, scale: str, train: Images, test
 
 
 def recorded(study: str, variants: dict[str, Spec], scale: str, train: Images) -> list[dict]:
-    """All rows on record of some variants, whatever their seeds, in the order of the variants."""
-    return [row for variant, spec in variants.items() for row in _known(study, scale, train, variant, spec)]
+    """All rows of some variants, whatever their seeds and learning rates, in the order of the variants."""
+    found = []
+    for variant, spec in variants.items():
+        rates = {row["config"]["train"]["lr"] for row in rows.read(study, scale, variant=variant)}
+        found += [row for lr in rates for row in _known(study, scale, train, variant, spec.replace(lr=lr))]
+    return found
 
 
 def probabilities(row: dict, train: Images) -> dict[str, np.ndarray] | None:

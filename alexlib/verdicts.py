@@ -14,10 +14,10 @@ AGREES, SMALLER, LARGER = "agrees", "same direction, smaller", "same direction, 
 OPPOSITE, EXCLUDED, CANNOT_TELL = "opposite", "paper's size excluded", "cannot tell"
 REGIME, SLIP, NOT_TESTED = "regime not reached", "slip of the paper", "not tested"
 SAMPLE, NO_CLAIM = "sample run, not evidence for any claim", "no claim of the paper"
+NO_EVIDENCE = "a run that the protocol does not list, not evidence for any claim"
 VERDICTS = (OPPOSITE, EXCLUDED, SMALLER, CANNOT_TELL, REGIME, SLIP, LARGER, AGREES)  # the least borne out first
 GATE = 5.0  # points by which the baseline's training error must lie below its test error
 UPDATES = 84_000  # updates after which the colour of the towers is judged: a tenth of the paper's
-CLOSE = 1.0  # of the claim neighbours-pixels: an image is close by pixels if it is among the nearest 1 % of a set
 DIRECTION = 1.0  # points: "equivalent to zero" within this where the paper names no size
 
 
@@ -147,11 +147,14 @@ def verdict(
 
 
 def size(claim: Claim, unit: str) -> tuple[float, float] | None:
-    """The numbers that the paper's size may have been rounded from, half a unit of its last digit to either side."""
+    """The numbers that the paper's size may have been rounded from, half a unit of its last digit to either side.
+
+    A size that is to be surpassed ("over 1 point") is taken as it stands.
+    """
     if claim.paper is None:
         return None
     decimals = len(f"{claim.paper:g}".partition(".")[2])
-    half = 0.5 * 10**-decimals
+    half = 0.0 if claim.over else 0.5 * 10**-decimals
     return tuple(logarithm(end, unit) for end in (claim.paper - half, claim.paper + half))
 
 
@@ -197,23 +200,29 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
 
 
 def judged(
-    row: dict, claim: str | None, scale: str, estimate: Estimate | None = None, gap: float | None = None
+    row: dict,
+    claim: str | None,
+    scale: str,
+    estimate: Estimate | None = None,
+    gap: float | None = None,
+    evidence: bool = True,
 ) -> dict:
     """A row of value, low, high and unit with what the register says of its claim, and the verdict.
 
     Args:
-        estimate: of an effect; facts, levels and what was measured over images alone have none.
+        estimate: of an effect; facts, levels and what was measured on one net have none.
         gap: of the baseline, points (section 6 of the protocol); None where it is not known.
+        evidence: whether the protocol lists all runs that the row rests on.
     """
     if estimate:
         row = row | {"p": estimate.p, "detectable": _shown(estimate.detectable, row["unit"]), "estimate": estimate}
-    if claim is None:
-        about = dict.fromkeys(("claim", "statement", "paper", "log")) | {"later": ()}
-        return row | about | {"verdict": NO_CLAIM if scale != "sample" else SAMPLE}
-    c = REGISTER[claim]
-    later = tuple((study, value) for study, value, _ in c.later if value is not None)
-    row = row | {"claim": claim, "statement": c.statement, "paper": c.paper, "log": c.log, "later": later}
-    return row | {"verdict": SAMPLE if scale == "sample" else _verdict(row, c, estimate, gap)}
+    about, verdict_ = dict.fromkeys(("claim", "statement", "paper", "log")) | {"later": ()}, NO_CLAIM
+    if claim is not None:
+        c = REGISTER[claim]
+        later = tuple((study, value) for study, value, _ in c.later if value is not None)
+        about = {"claim": claim, "statement": c.statement, "paper": c.paper, "log": c.log, "later": later}
+        verdict_ = _verdict(row, c, estimate, gap)
+    return row | about | {"verdict": SAMPLE if scale == "sample" else verdict_ if evidence else NO_EVIDENCE}
 
 
 def _verdict(row: dict, claim: Claim, estimate: Estimate | None, gap: float | None) -> str:
@@ -222,12 +231,17 @@ def _verdict(row: dict, claim: Claim, estimate: Estimate | None, gap: float | No
     if claim.gate and (gap is None or gap < GATE):
         return REGIME
     if estimate:
-        return verdict(estimate, size(claim, row["unit"]), claim.over, row["unit"] != "x")
-    if claim.id == "neighbours-pixels":
-        return AGREES if row["low"] > CLOSE else OPPOSITE if row["high"] < CLOSE else CANNOT_TELL
-    if claim.kind == "level":
+        said = verdict(estimate, size(claim, row["unit"]), claim.over, row["unit"] != "x")
+        return bounded(said, row.get("bound", ""), claim)
+    if claim.kind == "level" and claim.paper is not None:
         return level(row["low"], row["high"], claim.paper)
-    return OPPOSITE if row["high"] < 0 else AGREES if row["low"] > 0 else CANNOT_TELL  # one net, over its images
+    return f"{CANNOT_TELL}; one net"
+
+
+def bounded(said: str, bound: str, claim: Claim) -> str:
+    """The verdict of a value that is only a bound: "at least" can show that an effect is large, not small."""
+    shown = said == LARGER or (said == AGREES and (claim.paper is None or claim.over))
+    return said if not bound or (bound == "at least" and shown) else CANNOT_TELL
 
 
 def logarithm(value: float | None, unit: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Speaks up early when a run is not going to learn, instead of letting it burn hours."""
+"""Stops on NaN loss; warns if the loss stays at chance."""
 
 import math
 import warnings

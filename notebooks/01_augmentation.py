@@ -344,7 +344,7 @@ Code(inspect.getsource(effects.overfitting) + inspect.getsource(effects.test_err
 # augmentation themselves, so the error of the centre view comes first.
 
 # %%
-table = effects.variant_effects(found)
+table = effects.variant_effects(found, evidence=study.rows.are_evidence(found))
 known = sum(min(row["n"]) > 1 for row in table)
 contrasts.forest(table, f"{len(table)} effects, {known} of at least two runs in each arm")
 

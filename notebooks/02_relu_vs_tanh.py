@@ -184,7 +184,8 @@ pd.DataFrame(table, columns=columns).style.hide()
 # %%
 slow, fast = names[-1], names[0]
 sooner = race.sooner(runs[slow], runs[fast], target, chance)
-judged = scorecard.relu_speed(runs[slow], runs[fast], chance)
+listed = rows.are_evidence(runs[slow] + runs[fast])
+judged = scorecard.relu_speed(runs[slow], runs[fast], chance, evidence=listed)
 Markdown(
     race.sentence(sooner, slow, fast, target)
     + f" The paper: {judged['paper']:g} times. Verdict: **{judged['verdict']}**."

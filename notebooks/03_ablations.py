@@ -53,7 +53,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from alexlib import ablations, config, contrasts, effects, findings, study
+from alexlib import ablations, config, contrasts, effects, findings, study, verdicts
 from alexlib import data as sets
 
 # %% [markdown]
@@ -170,7 +170,7 @@ contrasts.variant_curves(curves)
 # %%
 gap = effects.regime([r for r in found if r["variant"] == "baseline"])
 where = "not known for all of these rows" if gap is None else f"**{gap:.1f} points** below its test error"
-reached = "reached" if gap is not None and gap >= 5 else "**not reached**"
+reached = "reached" if gap is not None and gap >= verdicts.GATE else "**not reached**"
 Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 
 # %% [markdown]
@@ -181,7 +181,8 @@ Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 # test images both count. The standard deviation over seeds is pooled over all variants shown.
 
 # %%
-table = effects.variant_effects(runs)
+listed = study.rows.are_evidence(runs)
+table = effects.variant_effects(runs, evidence=listed)
 points = [row for row in table if row["unit"] == "points"]
 known = sum(np.isfinite(row["low"]) for row in points)
 contrasts.forest(points, f"{len(points)} effects, {known} with an interval")
@@ -192,7 +193,7 @@ contrasts.forest(points, f"{len(points)} effects, {known} with an interval")
 # %%
 base_runs = [r for r in found if r["variant"] == "baseline"]
 measured = [row for row in study.rows.everything() if row["study"] == "measures" and row["scale"] == scale]
-free = findings.ten_views(base_runs) + findings.ensembles(measured, base_runs)
+free = findings.ten_views(base_runs, evidence=listed) + findings.ensembles(measured, base_runs)
 
 # %%
 columns = ["name", "unit", "paper", "log", "later", "value", "low", "high", "n", "detectable", "verdict"]

@@ -198,6 +198,20 @@ title = f"{above} of {len(points)} effects are above zero with all of their inte
 contrasts.forest(points, title) if points else Markdown("*No effect is on record yet.*")
 
 # %% [markdown]
+# ### Learning rates
+#
+# Where the protocol asks for it, three rates were compared after a few epochs of seed 0. Another one replaces
+# the scale's own if its held-out error is lower by more than two points.
+
+# %%
+checks = [row for row in found if row["study"] == "rates"]
+shown(
+    {"scale": row["scale"], "variant": row["variant"], "rate": row["config"]["train"]["lr"]}
+    | {"held-out error, %": 100 * row["history"][-1]["val_top1"] if row["history"] else None}
+    for row in sorted(checks, key=lambda row: (row["scale"], row["variant"], row["config"]["train"]["lr"]))
+)
+
+# %% [markdown]
 # ## What was not tested, and why
 #
 # A claim without a row has no verdict. What a test of it needs:

@@ -6,7 +6,7 @@ import re
 
 import nbformat.v4 as v4
 import pytest
-from test_scorecard import LISTED, pairs
+from test_scorecard import LISTED, pairs, reopened  # noqa: F401
 
 from alexlib import rows, scorecard
 from alexlib.paths import ROOT
@@ -33,7 +33,7 @@ def test_figures_belong_to_the_rows():
         assert docs.stamp(docs.FIGURES / name) == expected, f"{name}; run: make docs"
 
 
-def test_the_forest_is_drawn_from_the_largest_group_of_runs_on_record(monkeypatch, tmp_path):
+def test_the_forest_is_drawn_from_the_largest_group_of_runs_on_record(monkeypatch, tmp_path, reopened):  # noqa: F811
     monkeypatch.setenv("ALEXLIB_REPORTS", str(tmp_path))
     monkeypatch.setenv("ALEXLIB_RUNS", str(tmp_path / "runs"))
     assert docs._figures()[docs.FOREST][0] == [] and docs.forest() == "*Not drawn yet.*"

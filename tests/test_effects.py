@@ -12,7 +12,7 @@ from alexlib.config import SOURCE2012
 from alexlib.data import load
 from alexlib.layers import Dropout
 from alexlib.nets import build
-from alexlib.verdicts import AGREES, CANNOT_TELL, REGIME
+from alexlib.verdicts import AGREES, CANNOT_TELL, LARGER, NO_EVIDENCE, REGIME, Estimate, judged
 
 
 def row(variant, seed, error=0.5, training=0.2, **more):
@@ -147,9 +147,52 @@ def test_averages_of_fewer_than_five_nets_cannot_tell():
         run = [{"variant": "baseline", "seed": s, "started": str(s)} for s in range(count)]
         values = {"ten": {"hits": {"top1": bits(~together), "top5": bits(~together)}}}
         about = {"study": "measures", "kind": "ensemble", "scale": "miniimagenet", "runs": run, "n": 1000}
+        about["nets"] = count
         top1 = findings.ensembles([about | {"values": values}], nets)[0]
         assert top1["value"] == pytest.approx(100 * (0.5 - together.mean()))
-        assert top1["verdict"].startswith(expected) or (count == 5 and top1["verdict"] != CANNOT_TELL)
+        assert (top1["verdict"] == CANNOT_TELL) == (expected == CANNOT_TELL)
+
+
+def test_of_several_averages_that_of_the_most_nets_counts():
+    nets = [row("baseline", s, 0.5) | {"started": str(s)} for s in range(6)]
+    made = []
+    for count in (3, 6):
+        run = [{"variant": "baseline", "seed": s, "started": str(s)} for s in range(count)]
+        hits = {"top1": bits(np.arange(1000) % 10 < 7), "top5": bits(np.ones(1000, bool))}
+        made.append({"study": "measures", "kind": "ensemble", "scale": "miniimagenet", "runs": run, "n": 1000,
+                     "nets": count, "values": {"ten": {"hits": hits}}})  # fmt: skip
+    for order in (made, made[::-1]):
+        assert {r["n"] for r in findings.ensembles(order, nets)} == {(6,)}
+
+
+@pytest.mark.parametrize(
+    ("bound", "claim", "value", "expected"),
+    [
+        ("", "relu-speed", 9.0, LARGER),
+        ("at least", "relu-speed", 9.0, LARGER),
+        ("at least", "relu-speed", 6.0, CANNOT_TELL),  # it may be more
+        ("at least", "relu-speed", 3.0, CANNOT_TELL),
+        ("at least", "bias-one", 3.0, AGREES),
+        ("at most", "bias-one", 3.0, CANNOT_TELL),
+        ("unknown", "relu-speed", 6.0, CANNOT_TELL),
+    ],
+)
+def test_a_bound_shows_only_what_a_bound_can_show(bound, claim, value, expected):
+    estimate = Estimate(math.log(value), 0.01**2, 0.0, 4, (3, 3))
+    found = {"value": value, "low": value, "high": value, "unit": "x", "bound": bound}
+    assert judged(found, claim, "cifar10", estimate)["verdict"] == expected
+
+
+def test_rows_that_the_protocol_does_not_list_get_no_verdict():
+    found = [row("baseline", s, 0.5) for s in (0, 1)] + [row("no-lrn", s, 0.6) for s in (0, 1)]
+    assert {r["verdict"] for r in effects.variant_effects(found, evidence=False)} == {NO_EVIDENCE}
+    assert {r["verdict"] for r in findings.ten_views(found[:2], evidence=False)} == {NO_EVIDENCE}
+
+
+def test_the_regime_is_that_of_the_arm_that_a_variant_is_compared_with():
+    found = [row("baseline", s, 0.5, 0.2) for s in (0, 1)] + [row("wide-fc", s, 0.4, 0.39) for s in (0, 1)]
+    found += [row("wide-fc-no-dropout", s, 0.45, 0.1) for s in (0, 1)]
+    assert by_name(found)["wide-fc-no-dropout: overfitting"]["verdict"] == REGIME
 
 
 # ---- halving ----------------------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ def known(low, high, n=(3, 3)):
         (-1.3, 0.9, 1.4, EXCLUDED),
         (-0.5, 0.5, 1.4, f"{EXCLUDED}; equivalent to zero within 0.7"),
         (-0.2, 1.5, 1.4, CANNOT_TELL),
+        (-0.2, 0.3, 0.3, CANNOT_TELL),
         (-2.0, 1.9, None, CANNOT_TELL),
         (-0.5, 0.5, None, f"{CANNOT_TELL}; equivalent to zero within 1"),
     ],
@@ -72,6 +73,12 @@ def test_the_papers_sizes_count_with_their_rounding():
     assert ends == {1.34: SMALLER, 1.36: AGREES}
     assert [verdict(known(low, 3), (1.35, 1.45)) for low in (1.44, 1.46)] == [AGREES, LARGER]
     assert [verdict(known(-0.5, high), (1.35, 1.45)) for high in (1.34, 1.36)] == [EXCLUDED, CANNOT_TELL]
+
+
+def test_over_a_size_has_no_rounding_below_it():
+    assert size(REGISTER["colour-pca"], "points") == (1.0, 1.0)
+    row = {"value": 0.75, "low": 0.6, "high": 0.9, "unit": "points"}
+    assert verdicts.judged(row, "colour-pca", "miniimagenet", known(0.6, 0.9), 9)["verdict"] == SMALLER
 
 
 def test_of_ratios_no_equivalence_is_said():
