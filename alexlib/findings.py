@@ -47,13 +47,15 @@ def ensembles(measured: list[dict], found: list[dict]) -> list[dict]:
     """Several nets averaged (rows of study "measures"): the mean error of the nets minus that of their average.
 
     Rows as of `variant_effects`, with `of`, the rows of the nets; the interval is over test images. The paper averages
-    five nets: fewer cannot tell. Of several averages at a scale that of the most nets counts.
+    five nets: fewer cannot tell. Of several averages at a scale that of the most nets counts. Averages of runs that are
+    not among `found` are left out.
     """
     table, most = [], {}
     for row in sorted((r for r in measured if r["kind"] == "ensemble"), key=lambda row: row["nets"]):
-        most[row["scale"]] = row
-    for row in most.values():
-        nets = [next(r for r in found if run.items() <= r.items()) for run in row["runs"]]
+        nets = _of(row, found)
+        if len(nets) == row["nets"]:
+            most[row["scale"]] = row, nets
+    for row, nets in most.values():
         for error, claim in (("top1", "five-nets"), ("top5", "five-nets-top5"))[: 1 + five_guesses(nets[0])]:
             single = np.mean([wrong(net, "ten", error) for net in nets], axis=0)
             gain = single - ~hit_bits(row["values"]["ten"]["hits"][error], row["n"])
@@ -64,6 +66,11 @@ def ensembles(measured: list[dict], found: list[dict]) -> list[dict]:
             one = judged(one, claim, row["scale"], estimate)
             table.append(one | {"verdict": verdicts.CANNOT_TELL} if len(nets) < FIVE_NETS else one)
     return table
+
+
+def _of(row: dict, found: list[dict]) -> list[dict]:
+    """The rows of the runs that a row of study "measures" rests on, as far as they are in `found`."""
+    return [r for run in row["runs"] for r in found if run.items() <= r.items()]
 
 
 def halvings(measured: list[dict], found: list[dict]) -> list[dict]:
@@ -77,7 +84,7 @@ def halvings(measured: list[dict], found: list[dict]) -> list[dict]:
         images = float(np.mean(np.square(halves)))
         estimate = Estimate(float(np.mean(gains)), scatter / len(gains), images, df, (len(gains),), part[0]["n"])
         row = {"name": "one dropout net minus the halved net, distance", "measure": "distance", "unit": "points"}
-        of = [next(r for r in found if run.items() <= r.items()) for one in part for run in one["runs"]]
+        of = [r for one in part for r in _of(one, found)]
         row |= {**verdicts.bounds(estimate, "points"), "n": (len(gains),), "of": of}
         table.append(judged(row, "halving", scale, estimate))
     return table

@@ -163,6 +163,8 @@ def test_of_several_averages_that_of_the_most_nets_counts():
                      "nets": count, "values": {"ten": {"hits": hits}}})  # fmt: skip
     for order in (made, made[::-1]):
         assert {r["n"] for r in findings.ensembles(order, nets)} == {(6,)}
+        assert {r["n"] for r in findings.ensembles(order, nets[:5])} == {(3,)}  # not all of the six are looked at
+        assert findings.ensembles(order, nets[:2]) == []
 
 
 @pytest.mark.parametrize(
