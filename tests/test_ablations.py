@@ -124,7 +124,8 @@ def test_rows_and_probabilities_on_record_are_found_again():
     assert study.recorded("99_abl", specs, "sample", few) == []
     made = study.grid("99_abl", specs, (0,), "sample", few, less)
     assert study.recorded("99_abl", specs, "sample", few) == made and len(made) == 2
-    assert study.recorded("99_abl", {"baseline": base.replace(lr=0.1)}, "sample", few) == []
+    assert study.recorded("99_abl", {"baseline": base.replace(lr=0.1)}, "sample", few) == made[:1]  # whatever its rate
+    assert study.recorded("99_abl", {"baseline": base.replace(momentum=0.1)}, "sample", few) == []
     kept = study.probabilities(made[0], few)
     assert kept["ten"].shape == (20, 10) and study.probabilities(made[0] | {"seed": 9}, few) is None
     opened = study.opened("99_abl", "baseline", base, "sample", few, less)
