@@ -126,7 +126,7 @@ def colours(scale: str) -> list[dict]:
             f"{row['study'][:2]} {row['variant']}, seed {row['seed']}", row["colour"], row["history"][-1]["step"]
         )
         for row in found
-        if "colour" in row
+        if "colour" in row and row["history"]  # a run stopped in its first epoch has none
     ]
 
 
