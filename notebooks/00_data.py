@@ -43,9 +43,9 @@ import pandas as pd
 from IPython.display import Markdown
 from PIL import Image, ImageOps
 
-from alexlib import config, gallery, paper, plots
-from alexlib import data as sets
-from alexlib.paths import data_root
+from alexold import config, gallery, paper, plots
+from alexold import data as sets
+from alexold.paths import data_root
 
 # %% [markdown]
 # ## What there was in 2012
@@ -278,5 +278,5 @@ assert degrees["copied and 2012"].max() < 3
 # Fingerprints name the exact pixels and labels of a set; every row of a run keeps them. A set
 # that was squashed or compressed before it came here stays so: results on it say which copy it
 # was. Pictures that occur in training and test alike, and files that will not decode, are found
-# by `python -m alexlib data check FOLDER`. Next: notebook 01, what happens to a picture on its
+# by `python -m alexold data check FOLDER`. Next: notebook 01, what happens to a picture on its
 # way into the net.

@@ -50,8 +50,8 @@ import pandas as pd
 import torch
 from IPython.display import Code, Markdown
 
-from alexlib import augment, batches, config, diagnostics, effects, gallery, paper, sample, study, transforms
-from alexlib import data as sets
+from alexold import augment, batches, config, diagnostics, effects, gallery, paper, sample, study, transforms
+from alexold import data as sets
 
 # %% [markdown]
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
@@ -176,7 +176,7 @@ rows_shown = {"2012 code: root": axes["root"], "text: eigenvalue": axes["eigenva
 gallery.colour_readings(picture, rows_shown, alphas)
 
 # %% [markdown]
-# The same noise in a torchvision pipeline of your own: `alexlib.transforms`.
+# The same noise in a torchvision pipeline of your own: `alexold.transforms`.
 
 # %%
 noise = transforms.ColourNoise(
@@ -257,7 +257,7 @@ import timeit
 
 import torch.nn.functional as F
 
-from alexlib import nets, train
+from alexold import nets, train
 
 # %%
 n = min(base.train.batch, len(training))
@@ -317,7 +317,7 @@ pd.DataFrame(
 ).T.fillna("as baseline")
 
 # %%
-from alexlib import contrasts
+from alexold import contrasts
 
 few = training if share >= 1 else training.holdout(1 - share, seed=0)[0]
 found = study.grid("01_augmentation", specs, range(seeds), scale, few, test, device=device)

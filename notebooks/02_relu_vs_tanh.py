@@ -44,9 +44,9 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from alexlib import augment, config, diagnostics, nets, plots, race, rows, scorecard, study, train
-from alexlib import data as sets
-from alexlib.layers import ACTIVATION_LAYERS
+from alexold import augment, config, diagnostics, nets, plots, race, rows, scorecard, study, train
+from alexold import data as sets
+from alexold.layers import ACTIVATION_LAYERS
 
 # %% [markdown]
 # A wrong value fails here, before anything is loaded, with the list of valid ones.

@@ -22,7 +22,7 @@
 # apart: a single pair of runs says little about effects of this size.
 #
 # **How runs are judged** is fixed in docs/protocol.md, which was written before them.
-# The runs on record at `miniimagenet` and `imagenette128` are made by `python -m alexlib study`.
+# The runs on record at `miniimagenet` and `imagenette128` are made by `python -m alexold study`.
 #
 # **Run time.** `sample`: about a minute. `imagenette128` at half width: ten minutes a run on a laptop,
 # a minute on a GPU. `miniimagenet`: an hour. Runs that are on record are not made again.
@@ -53,8 +53,8 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from alexlib import ablations, config, contrasts, effects, findings, study, verdicts
-from alexlib import data as sets
+from alexold import ablations, config, contrasts, effects, findings, study, verdicts
+from alexold import data as sets
 
 # %% [markdown]
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
@@ -100,7 +100,7 @@ pd.DataFrame(table, columns=["variant", "what it is", "differs in"]).style.hide(
 # With $n = 3$, $k = 2$, $\alpha = 0.1$, $\beta = 0.75$, by the library and by hand:
 
 # %%
-from alexlib import layers
+from alexold import layers
 
 a = torch.tensor([1.0, 10.0, 2.0])
 sums = torch.tensor([1 + 100, 1 + 100 + 4, 100 + 4.0])
@@ -140,7 +140,7 @@ Markdown(
 # else in a net at its start. A strong value pushes its neighbours down, and itself.
 
 # %%
-from alexlib import augment, diagnostics, nets, sample
+from alexold import augment, diagnostics, nets, sample
 
 opened = study.opened("03_ablations", "baseline", base, scale, training, test)
 model = opened.model if opened else nets.build(base)

@@ -52,8 +52,8 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Code, Markdown
 
-from alexlib import augment, config, findings, glimpse, layers, nets, optim, paper, plots, study, train
-from alexlib import data as sets
+from alexold import augment, config, findings, glimpse, layers, nets, optim, paper, plots, study, train
+from alexold import data as sets
 
 # %% [markdown]
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
@@ -132,7 +132,7 @@ Markdown(
 # without a second GPU both towers are on one device, and the copies are made all the same.
 
 # %%
-from alexlib import race, tower_plots
+from alexold import race, tower_plots
 
 tower_plots.tower_figure(reading)
 
@@ -219,7 +219,7 @@ centre = augment.centre_crop(torch.tensor(training.mean), reading.net.input)
 x = augment.to_input(augment.centre_crop(pixels, reading.net.input), centre)
 
 # %%
-from alexlib import diagnostics
+from alexold import diagnostics
 
 at_start = {}
 for name, one in readings.items():
@@ -230,7 +230,7 @@ plots.signal_sizes(at_start)
 # %% [markdown]
 # ## Training
 #
-# One loop, in `alexlib.train.fit`: random crop and mirror image, minus the mean, colour noise;
+# One loop, in `alexold.train.fit`: random crop and mirror image, minus the mean, colour noise;
 # forward, loss, backward, step. A part of the training pictures is held out for the curves and
 # for the plateau rule; the test pictures are seen once, at the end. An interrupted run goes on
 # where it stopped when this cell is run again, a finished one is opened. A run that is trained

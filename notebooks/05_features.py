@@ -55,8 +55,8 @@ import pandas as pd
 import torch
 from IPython.display import Code, Markdown
 
-from alexlib import config, feature_plots, features, foreign, glimpse, plots, retrieval, study, towers, train
-from alexlib import data as sets
+from alexold import config, feature_plots, features, foreign, glimpse, plots, retrieval, study, towers, train
+from alexold import data as sets
 
 # %% [markdown]
 # A wrong value fails here, before anything is loaded, with the list of valid ones.
@@ -130,7 +130,7 @@ pd.Series(features.kernel_kinds(kernels), name="share of kernels").to_frame().st
 # fewer says nothing for or against it.
 
 # %%
-from alexlib import findings, tower_plots, verdicts
+from alexold import findings, tower_plots, verdicts
 
 colours = findings.colours(scale)
 if weights:
@@ -225,7 +225,7 @@ beside(np.random.default_rng(seed).choice(len(asked), 5, replace=False))
 # %%
 import ipywidgets as widgets
 
-from alexlib import gallery
+from alexold import gallery
 
 picture = widgets.IntSlider(max=len(asked) - 1, description="picture", continuous_update=False)
 neighbours = widgets.Image(width=1000)
@@ -376,7 +376,7 @@ feature_plots.purity_by_layer(purities, at_random.mean(), 9)
 # %%
 import torchvision
 
-from alexlib import nets
+from alexold import nets
 
 with torch.device("meta"):
     vision, ours = torchvision.models.alexnet(), nets.AlexNet(config.PAPER)
@@ -427,7 +427,7 @@ assert all(values.shape == (len(test), net.layer(name).weight.shape[0]) for name
 # 1 %. Intervals are over runs, over kernels or over queries; the last two are of one trained net.
 
 # %%
-from alexlib import stats
+from alexold import stats
 
 effects = {
     "neighbours": (six, by_pixels.precision[:, ks.index(6)]),

@@ -35,9 +35,9 @@ import pandas as pd
 from IPython.display import Markdown
 from scipy.stats import t as student
 
-from alexlib import contrasts, costs, effects, scorecard, site, verdicts
-from alexlib.claims import AMBIGUITIES, CLAIMS
-from alexlib.verdicts import NOT_TESTED, Estimate
+from alexold import contrasts, costs, effects, scorecard, site, verdicts
+from alexold.claims import AMBIGUITIES, CLAIMS
+from alexold.verdicts import NOT_TESTED, Estimate
 
 # %% [markdown]
 # ## The rule, by hand

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alexlib import data
-from alexlib.ablations import VARIANTS
-from alexlib.config import CIFAR13, FIGURE1, ONE_GPU, PAPER, SOURCE2012, spec_at
-from alexlib.data import Images
-from alexlib.nets import build, trace
-from alexlib.train import fit
+from alexold import data
+from alexold.ablations import VARIANTS
+from alexold.config import CIFAR13, FIGURE1, ONE_GPU, PAPER, SOURCE2012, spec_at
+from alexold.data import Images
+from alexold.nets import build, trace
+from alexold.train import fit
 
 FILE = Path(__file__).with_name("golden.json")
 SMALL = {"input": 128, "width": 0.125, "classes": 10}
