@@ -1,4 +1,4 @@
-"""Tests and the notebooks' kernels write below a temporary folder, never into the user's runs or reports."""
+"""Tests and the kernels of notebooks write to a temporary folder, not to the user's runs."""
 
 import os
 import shutil
@@ -7,14 +7,17 @@ import tempfile
 
 import pytest
 
-from alexlib.paths import data_root
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not spin
 
-_given = os.environ.get("ALEXLIB_TEST_RUNS")  # a folder to keep, to look at what the tests wrote
+from alexlib.config import data_root
+
+_given = os.environ.get("ALEXLIB_TEST_RUNS")  # a folder to keep, to see what the tests wrote
 _folder = _given or tempfile.mkdtemp(prefix="alexlib-tests-")
 os.environ["ALEXLIB_RUNS"] = os.path.join(_folder, "runs")
 os.environ["ALEXLIB_REPORTS"] = os.path.join(_folder, "reports")
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in a shell's background: what tests start would ignore it too
+# A shell's background jobs ignore Ctrl-C; the processes that tests start would ignore it too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -24,7 +27,8 @@ def pytest_unconfigure():
 
 
 def pytest_runtest_setup(item):
-    """`@pytest.mark.data("cifar10")` runs only where those pictures are."""
-    for name in (name for mark in item.iter_markers("data") for name in mark.args):
-        if not any((data_root() / name).glob("*")):
-            pytest.skip(f"no pictures in {data_root() / name}")
+    """`@pytest.mark.data("cifar10")` skips a test where these images are missing."""
+    for mark in item.iter_markers("data"):
+        for name in mark.args:
+            if not any((data_root() / name).glob("*")):
+                pytest.skip(f"no images in {data_root() / name}")

@@ -1,11 +1,10 @@
 """A set larger than the memory it is given: packed, loaded and read for training under a limit.
 
-    python benchmarks/memory.py [--pictures 4000] [--limit 400]
+    python benchmarks/memory.py [--images 4000] [--limit 400]
 
-Writes as many JPEG files, 256 x 256, then packs them and assembles an epoch of training batches in a process whose
-writable memory (Linux: RLIMIT_DATA) may not grow by more than `limit` MB beyond what its libraries take when they are
-loaded. The set's squares are larger than that. Writes `benchmarks/results/<machine>.json`: pictures/s of both, and how
-far the memory grew.
+Writes JPEG files of 256 x 256, packs them and reads an epoch of training inputs in a process whose
+writable memory (Linux: RLIMIT_DATA) may grow by at most `limit` MB after its imports. The packed
+set is larger than that.
 """
 
 import argparse
@@ -19,22 +18,24 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
+
 import numpy as np
 import torch
 from PIL import Image
 from record import record
 
-from alexlib import augment, data
-from alexlib.batches import Feed, generator, order
 from alexlib.config import PAPER
+from alexlib.data import augment, prepare
+from alexlib.data.images import Feed, generator, order
 
 SIDE, BATCH = 256, 128
 
 
-def write(folder: Path, pictures: int) -> None:
-    """train/ and val/, three classes each; one picture in ten is for testing."""
+def write(folder: Path, images: int) -> None:
+    """Three classes in train/ and val/; one image in ten is for testing."""
     rng = np.random.default_rng(0)
-    for i in range(pictures):
+    for i in range(images):
         file = folder / ("val" if i % 10 == 0 else "train") / str(i % 3) / f"{i}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         small = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
@@ -42,20 +43,20 @@ def write(folder: Path, pictures: int) -> None:
 
 
 def bounded(folder: str, limit: int) -> dict:
-    """Packs and reads a folder with `limit` more bytes: "pack", "read" (pictures, seconds), "grown", "set" (bytes)."""
+    """Pack and read a folder with `limit` more bytes: images/s of both, bytes of growth and set."""
     before = writable()
     resource.setrlimit(resource.RLIMIT_DATA, (before + limit, before + limit))
     started = time.perf_counter()
-    train, test = data.load(folder, SIDE)
-    packed = time.perf_counter() - started
-    mean, draws = torch.tensor(train.mean), generator(0, 0, "augment")
-    started, read = time.perf_counter(), 0
+    train, test = prepare.load(folder, SIDE)
+    packing, images = time.perf_counter() - started, len(train) + len(test)
+    settings, mean = PAPER.replace(colour="none").augment, torch.tensor(train.mean)
+    started, draws = time.perf_counter(), None
     for pixels, _ in Feed(train)(order(len(train), BATCH, 0, 0)):
-        x = augment.training_input(pixels, mean, None, 224, PAPER.replace(colour="none").augment, draws)
-        read += len(x)
-    seconds, pictures = time.perf_counter() - started, len(train) + len(test)
-    grown = writable() - before
-    return {"pack": (pictures, packed), "read": (read, seconds), "grown": grown, "set": pictures * SIDE**2 * 3}
+        draws = augment.draw(len(pixels), SIDE, 224, settings, generator(0, 0, "augment"))
+        augment.training_input(pixels, mean, None, 224, settings, draws)
+    reading = len(train) / (time.perf_counter() - started)
+    found = {"pack": images / packing, "read": reading, "grown": writable() - before}
+    return found | {"set": images * SIDE**2 * 3}
 
 
 def writable() -> int:
@@ -65,25 +66,23 @@ def writable() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=4000)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--limit", type=int, default=400, help="MB")
     args = parser.parse_args()
     if sys.platform != "linux":
-        sys.exit("a limit on writable memory is known on Linux alone")
+        sys.exit("left out: only Linux can limit the writable memory")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ALEXLIB_RUNS"] = f"{folder}/runs"
-        write(Path(folder, "set"), args.pictures)
+        write(Path(folder, "set"), args.images)
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             try:
                 found = pool.submit(bounded, f"{folder}/set", args.limit * 10**6).result()
-            except (BrokenProcessPool, MemoryError, RuntimeError) as error:  # torch's own error is a RuntimeError
-                sys.exit(
-                    f"it did not get by with {args.limit} MB: {str(error).splitlines()[0] if str(error) else error!r}"
-                )
-    runs = {f"{name} below the limit": [found[name][0] / found[name][1]] for name in ("pack", "read")}
-    about = {"set_mb": found["set"] // 10**6, "limit_mb": args.limit, "grown_mb": found["grown"] // 10**6}
-    record("memory", "pictures/s", runs, {}, **about, batch=None)
+            except (BrokenProcessPool, MemoryError, RuntimeError) as error:
+                sys.exit(f"{args.limit} MB were not enough: {error!r}")
+    runs = {f"{name} below the limit": [found[name]] for name in ("pack", "read")}
+    sizes = {"set_mb": found["set"] // 10**6, "grown_mb": found["grown"] // 10**6}
+    record("memory", runs, limit_mb=args.limit, **sizes)
 
 
 if __name__ == "__main__":

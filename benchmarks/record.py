@@ -1,9 +1,8 @@
-"""Cases that take turns, and their results: one file a machine, a list of objects, one for each case of a benchmark."""
+"""Cases that take turns, and their results: a file for each machine, an object for each case."""
 
 import itertools
 import json
 import multiprocessing
-import platform
 import re
 import resource
 import statistics
@@ -12,20 +11,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import torch
-import torchvision
-
-from alexlib.paths import write_whole
-from alexlib.rows import device_name
+from alexlib.study.records import provenance
+from alexlib.training.checkpoint import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
 _steps: Iterator = iter(())  # of the case that this process measures
 
 
 def in_turns(cases: dict[str, Iterator], rounds: int, seconds: float = 1) -> dict[str, list[float]]:
-    """Steps a second of endless iterators in this process, one value a round.
+    """Steps per second of endless iterators in this process, one value for each round.
 
-    They take turns, as many steps at a time as fill `seconds` by the measure of a first round, which does not count.
+    They take turns of about `seconds`; a first round warms up and is not counted.
     """
     found, steps = {name: [] for name in cases}, dict.fromkeys(cases, 1)
     for turn in range(rounds + 1):
@@ -41,19 +37,20 @@ def in_turns(cases: dict[str, Iterator], rounds: int, seconds: float = 1) -> dic
 
 
 def in_processes(cases: dict[str, tuple], rounds: int, seconds: float = 2) -> tuple[dict, dict]:
-    """Steps a second of each case in a process of its own, and the peak memory of each process in bytes.
+    """Steps per second of each case in a process of its own, and their peak memory in bytes.
 
     Args:
-        cases: a function that gives an endless iterator, and its arguments. The processes take turns and sleep
-            otherwise; a first step does not count.
+        cases: a function that returns an endless iterator, and its arguments. The processes take
+            turns and sleep otherwise; the first steps are not counted.
     """
     context = multiprocessing.get_context("spawn")
     found, peaks, pools = {name: [] for name in cases}, {}, {}
     try:
         for name, (make, *given) in cases.items():
             pools[name] = ProcessPoolExecutor(1, context, _begin, (make, given))
-            took, _ = pools[name].submit(_turn, 1).result()
-        steps = {name: max(1, round(seconds / pool.submit(_turn, 1).result()[0])) for name, pool in pools.items()}
+            pools[name].submit(_turn, 1).result()
+        once = {name: pool.submit(_turn, 1).result()[0] for name, pool in pools.items()}
+        steps = {name: max(1, round(seconds / took)) for name, took in once.items()}
         for _ in range(rounds):
             for name, pool in pools.items():
                 took, peaks[name] = pool.submit(_turn, steps[name]).result()
@@ -81,40 +78,27 @@ def _time(endless: Iterator, steps: int) -> float:
 
 
 def times(runs: dict[str, list[float]], work: float) -> dict[str, list[float]]:
-    """Steps a second as work a second."""
+    """Steps per second as work per second."""
     return {name: [work * value for value in values] for name, values in runs.items()}
 
 
-def record(benchmark: str, unit: str, runs: dict[str, list[float]], extra: dict[str, dict], **common) -> Path:
-    """Replace a benchmark's objects in this machine's file: median of each case, its ratio to the first case, the runs.
+def record(name: str, runs: dict, *, unit: str = "images/s", device: str = "cpu", **more) -> Path:
+    """Replace a benchmark's results in the machine's file.
 
-    `extra` adds fields to single cases, `common` to all.
+    Each has the median of the runs, its ratio to that of the first case, and `more`: values by
+    case, or one for all.
     """
-    first = statistics.median(next(iter(runs.values())))
-    made = [
-        {
-            "benchmark": benchmark,
-            "case": case,
-            "value": float(f"{statistics.median(values):.4g}"),
-            "unit": unit,
-            "ratio": round(statistics.median(values) / first, 2),
-            "runs": [float(f"{value:.4g}") for value in values],
-            **extra.get(case, {}),
-            **common,
-            "device": device_name("cpu"),
-            "versions": {
-                "torch": torch.__version__,
-                "torchvision": torchvision.__version__,
-                "python": platform.python_version(),
-            },
-        }
-        for case, values in runs.items()
-    ]
-    for result in made:
-        print(f"{result['value']:10.1f} {unit}  x{result['ratio']:<6}  {result['case']}", flush=True)
-    file = RESULTS / (re.sub(r"\W+", "-", device_name("cpu")).strip("-").lower() + ".json")
+    first, about = statistics.median(next(iter(runs.values()))), provenance(device)
+    made = []
+    for case, values in runs.items():
+        value = statistics.median(values)
+        result = {"benchmark": name, "case": case, "value": float(f"{value:.4g}"), "unit": unit}
+        result |= {"ratio": round(value / first, 2), "runs": [float(f"{x:.4g}") for x in values]}
+        result |= {k: v.get(case) if isinstance(v, dict) else v for k, v in more.items()}
+        made.append(result | {key: about[key] for key in ("device", "versions")})
+        print(f"{value:10.1f} {unit}  x{result['ratio']:<6}  {case}", flush=True)
+    file = RESULTS / (re.sub(r"\W+", "-", about["device"]).strip("-").lower() + ".json")
     kept = json.loads(file.read_text()) if file.exists() else []
-    kept = [result for result in kept if result["benchmark"] != benchmark]
-    text = json.dumps(kept + made, indent=1) + "\n"
-    write_whole(file, lambda out: out.write(text.encode()))
+    text = json.dumps([r for r in kept if r["benchmark"] != name] + made, indent=1) + "\n"
+    atomic_write(file, lambda out: out.write(text.encode()))
     return file

@@ -1,78 +1,98 @@
-"""Training steps of AlexNet side by side, then the response norm alone.
+"""Training steps side by side: the nets of this study, and what people would otherwise use.
 
-    python benchmarks/step.py [--batch 128] [--rounds 4] [--device cpu]
+    python benchmarks/step.py [--batch 128] [--rounds 4]
 
-Pictures are in memory. Each case has a process of its own, the processes take turns. What is compared: the paper's net
-from torch's modules in float32, as one writes it; the same under `torch.compile`, where a C++ compiler is at hand;
-torchvision's `alexnet`, which is another net (no LRN, no groups, 64 to 384 kernels, as many multiply-adds but for
-1 %); and ours. Writes `benchmarks/results/<machine>.json`: pictures/s, the ratio to the first case, peak memory of each
-process.
+Inputs are ready in memory. Each case has a process of its own, and the processes take turns.
+"newcomer" is the net as one writes it from torch's modules; torchvision's `alexnet` is another net,
+without LRN and groups, and with as many multiply-adds but for 1 %. "plain" is our net without
+`models.fast`.
 """
 
 import argparse
+import os
 import shutil
 from collections.abc import Iterator
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
 import torch
 import torch.nn.functional as F
 import torchvision
-from record import in_processes, in_turns, record, times
+from record import in_processes, record, times
 from torch import nn
 
-from alexlib import native
-from alexlib.config import PAPER, SOURCE2012
-from alexlib.layers import LocalResponseNorm
-from alexlib.nets import AlexNet
-from alexlib.optim import make_optimizer
-from alexlib.train import autocast, keep_freed_memory
+from alexlib.config import FIGURE1, PAPER, SOURCE2012
+from alexlib.models import build
+from alexlib.training.loop import autocast, keep_freed_memory
+from alexlib.training.optim import make_optimizer
 
-CASES = {  # net, precision, what is done to it
-    "newcomer: torch modules, nn.LocalResponseNorm, fp32": ("newcomer", "fp32", ""),
-    "newcomer under torch.compile": ("newcomer", "fp32", "compiled"),
-    "torchvision alexnet (not the net of 2012), fp32": ("torchvision", "fp32", ""),
-    "paper, fp32": ("paper", "fp32", "ours"),
-    "paper, bf16": ("paper", "bf16", "ours"),
-    "source2012, bf16": ("source2012", "bf16", "ours"),
-    "paper, bf16, without kernels.c": ("paper", "bf16", "ours plain"),
-    "paper, bf16, memory returned to the system": ("paper", "bf16", ""),
+CONFIGS = {"paper": PAPER, "source2012": SOURCE2012, "four-layer": FIGURE1}
+CONFIGS["four-layer, tanh"] = FIGURE1.replace(activation="tanh")
+ALEXNET = {  # net, precision, "fast", "plain" or "compiled"
+    "newcomer, fp32": ("newcomer", "fp32", ""),
+    "newcomer under torch.compile, fp32": ("newcomer", "fp32", "compiled"),
+    "torchvision's alexnet, fp32": ("torchvision", "fp32", ""),
+    "PAPER, fp32, plain": ("paper", "fp32", "plain"),
+    "PAPER, fp32": ("paper", "fp32", "fast"),
+    "PAPER, bf16, plain": ("paper", "bf16", "plain"),
+    "PAPER, bf16": ("paper", "bf16", "fast"),
+    "SOURCE2012, bf16, plain": ("source2012", "bf16", "plain"),
+    "SOURCE2012, bf16": ("source2012", "bf16", "fast"),
+}
+CIFAR = {
+    "newcomer, fp32": ("newcomer cifar", "fp32", ""),
+    "four-layer net, fp32": ("four-layer", "fp32", "fast"),
+    "four-layer net, bf16": ("four-layer", "bf16", "fast"),
+    "four-layer net, tanh, bf16, plain": ("four-layer, tanh", "bf16", "plain"),
+    "four-layer net, tanh, bf16": ("four-layer, tanh", "bf16", "fast"),
 }
 
 
-def newcomer(classes: int) -> nn.Module:
-    """The paper's net as one writes it from torch's modules, with torch's own initial values."""
+def newcomer(classes: int = 1000) -> nn.Module:
+    """The paper's net, written from torch's modules, with torch's initial weights."""
 
     def norm():
         return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
     return nn.Sequential(
-        *(nn.ZeroPad2d((0, 3, 0, 3)), nn.Conv2d(3, 96, 11, 4), nn.ReLU(), norm(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), norm(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(), nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU()),
-        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Flatten()),
-        *(nn.Linear(9216, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()),
-        nn.Linear(4096, classes),
+        *(nn.ZeroPad2d((0, 3, 0, 3)), nn.Conv2d(3, 96, 11, 4), nn.ReLU(), norm()),
+        *(nn.MaxPool2d(3, 2), nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), norm()),
+        *(nn.MaxPool2d(3, 2), nn.Conv2d(256, 384, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU()),
+        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
+        *(nn.Flatten(), nn.Linear(9216, 4096), nn.ReLU(), nn.Dropout()),
+        *(nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, classes)),
     )
 
 
-def steps(kind: str, precision: str, how: str, batch: int, device: str) -> Iterator[None]:
-    """Endless training steps on pictures in memory."""
+def newcomer_cifar() -> nn.Module:
+    """The four-layer net for CIFAR-10, written from torch's modules."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)),
+        *(nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(), nn.AvgPool2d(3, 2, ceil_mode=True)),
+        *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.AvgPool2d(3, 2, ceil_mode=True)),
+        *(nn.Flatten(), nn.Linear(1024, 10)),
+    )
+
+
+OTHERS = {"newcomer": newcomer, "newcomer cifar": newcomer_cifar}
+OTHERS["torchvision"] = torchvision.models.alexnet
+
+
+def steps(net: str, precision: str, how: str, batch: int, device: str = "cpu") -> Iterator[None]:
+    """Endless training steps on a mini-batch of noise."""
     torch.manual_seed(0)
-    if "ours" in how:
-        keep_freed_memory(device)
-    if "plain" in how:
-        native.kernels = lambda: None
-    x, labels = torch.rand(batch, 3, 224, 224) * 255 - 120, torch.randint(0, 1000, (batch,))
-    if kind in ("newcomer", "torchvision"):
-        model = newcomer(1000) if kind == "newcomer" else torchvision.models.alexnet()
-        model = model.to(device)
+    side, classes = (32, 10) if "cifar" in net or "four" in net else (224, 1000)
+    x, labels = 60 * torch.randn(batch, 3, side, side), torch.randint(0, classes, (batch,))
+    if net in OTHERS:
+        model, x = OTHERS[net]().to(device), x / 60
         optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=5e-4)
-        x = x / 60
     else:
-        spec = {"paper": PAPER, "source2012": SOURCE2012}[kind].replace(lr=0.001)
-        model = AlexNet(spec).to(device, memory_format=torch.channels_last)
-        optimizer = make_optimizer(model, spec.train)
-        x = x.contiguous(memory_format=torch.channels_last)
-    forward = torch.compile(model) if "compiled" in how else model
+        keep_freed_memory(device)
+        config, layout = CONFIGS[net].replace(lr=0.001), torch.channels_last
+        model = build(config, fast=how != "plain").to(device, memory_format=layout)
+        optimizer, x = make_optimizer(model, config.train), x.contiguous(memory_format=layout)
+    forward = torch.compile(model) if how == "compiled" else model
     x, labels = x.to(device), labels.to(device)
     while True:
         with autocast(device, precision):
@@ -85,59 +105,20 @@ def steps(kind: str, precision: str, how: str, batch: int, device: str) -> Itera
         yield
 
 
-def norms(batch: int) -> dict[str, Iterator]:
-    """The response norm of conv1 forward and backward, torch's and ours, and copies of the same bytes.
-
-    A pass forward reads x and writes y; one backward reads x and the gradient, and writes one: five times the bytes.
-    """
-    x = torch.randn(batch, 96, 55, 55) * 40
-    theirs, ours = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0), LocalResponseNorm()
-
-    def both(norm, x, plain=False):
-        x, g = x.requires_grad_(), torch.randn_like(x)
-        built = native.kernels
-        while True:
-            native.kernels = (lambda: None) if plain else built
-            torch.autograd.grad(norm(x), x, g)
-            native.kernels = built
-            yield
-
-    def copies(x):
-        a, b, c, d = (torch.zeros_like(x) for _ in range(4))
-        while True:  # a copy reads and writes
-            b.copy_(a)
-            d.copy_(c)
-            b[: batch // 2].copy_(c[: batch // 2])
-            yield
-
-    last = x.to(memory_format=torch.channels_last)
-    return {
-        "torch.nn.LocalResponseNorm, fp32": both(theirs, x.clone()),
-        "ours, fp32": both(ours, last.clone()),
-        "ours, bf16": both(ours, last.bfloat16()),
-        "ours without kernels.c, bf16": both(ours, last.bfloat16(), plain=True),
-        "floor: copy of the same bytes, fp32": copies(x),
-        "floor: copy of the same bytes, bf16": copies(x.bfloat16()),
-    }
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    compiler = args.device != "cpu" or shutil.which("c++")
-    cases = {
-        name: (steps, *case, args.batch, args.device)
-        for name, case in CASES.items()
-        if compiler or "compile" not in name
-    }
-    runs, peaks = in_processes(cases, args.rounds, seconds=1)
-    memory = {name: {"peak_memory_gb": round(peak / 1e9, 2)} for name, peak in peaks.items()}
-    record("training step", "pictures/s", times(runs, args.batch), memory, batch=args.batch)
-    keep_freed_memory("cpu")
-    record("LRN", "pictures/s", times(in_turns(norms(args.batch), args.rounds), args.batch), {}, batch=args.batch)
+    for name, cases in {"training step": ALEXNET, "CIFAR step": CIFAR}.items():
+        cases = {
+            case: (steps, *given, args.batch)
+            for case, given in cases.items()
+            if "compile" not in case or shutil.which("c++")
+        }
+        runs, peaks = in_processes(cases, args.rounds, seconds=1)
+        memory = {case: round(peak / 1e9, 2) for case, peak in peaks.items()}
+        record(name, times(runs, args.batch), batch=args.batch, peak_memory_gb=memory)
 
 
 if __name__ == "__main__":

@@ -9,122 +9,140 @@
 # %% [markdown]
 # # 00 The data
 #
-# **Question.** What did the net of 2012 see, and what do we show ours?
+# **Question.** Which images did the net of 2012 see, and which images does ours see?
 #
-# **The paper says** (section 2): 1.2 million training pictures of 1000 classes, each scaled so
-# that its shorter side has 256 pixels, the central 256 x 256 pixels cut out, the mean of the
-# training pictures subtracted, nothing else. Section 4.1 adds noise along the principal
-# components of the pixels' colours.
+# **The paper says** (section 2): there are 1.2 million training images of 1000 classes. Each is
+# scaled so that its shorter side has 256 pixels, and the central 256 x 256 pixels are cut out. The
+# mean of the training images is subtracted; there is no other preprocessing. Section 4.1 adds noise
+# along the principal components of the pixels' colours.
 #
-# **What we will see.** The pictures of this scale and their classes; what "shorter side 256,
-# centre crop" keeps of a picture, beside the squash that Caffe made popular; the mean image; the
-# colour components, beside those of 2012 and beside the constants that training scripts copy
-# from each other.
+# **What we will see.** The images of this scale and their classes; what the centre crop keeps of an
+# image, beside the squashed image that Caffe made popular; the mean image; the colour components,
+# beside those of 2012 and beside the constants that many training scripts use.
 #
-# **Run time.** Seconds for `sample`; for photographs the time to decode each of them once.
+# **Run time.** Less than a minute for `sample`; for photographs the time to decode each of them once.
 
 # %% [markdown]
 # ## Parameters
 #
-# `papermill notebooks/00_data.ipynb out.ipynb -p scale imagenette` runs it on photographs. How
-# to get the pictures: docs/data.md.
+# `papermill notebooks/00_data.ipynb out.ipynb -p scale imagenette` runs the notebook on photographs.
+# docs/data.md says how to get them.
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, cifar10, imagenette128, miniimagenet, imagenette or imagenet
-data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
-on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
-photos: str = ""  # a folder, below the data root, of photographs to draw the crop on; empty: cut from the set
+data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
+on_error: str = "raise"  # raise or skip: what to do with images that cannot be decoded
+photos: str = ""  # a folder of photographs, below the data root, to show the crop on; empty: use the set
 pictures: bool = True  # False leaves photographs out of the figures, for reports that are published
-seed: int = 0  # of the pictures that are drawn at random for histograms
+seed: int = 0  # of the images and pixels that are drawn at random for figures
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
-from alexold import config, gallery, paper, plots
-from alexold import data as sets
-from alexold.paths import data_root
+from alexlib import figures, paper
+from alexlib.config import data_root, scale_of
+from alexlib.data.packing import square
+from alexlib.data.prepare import load
 
 # %% [markdown]
-# ## What there was in 2012
+# ## The images of 2012
 #
-# Numbers that section 2 of the paper states. Its test pictures' labels are public for
-# ILSVRC-2010 alone, so the paper reports both years; the nets of its error table for 2012 were
-# tested on the 50,000 validation pictures.
+# These numbers are in section 2 of the paper. Labels of test images are public for ILSVRC-2010 only,
+# so the paper reports results for both years. The nets in its error table for 2012 were tested on the
+# 50,000 validation images.
 
 # %%
-facts = [
-    paper.CONSTANTS[name] for name in ("pictures_train", "pictures_val", "pictures_test", "classes", "side")
-]
+names = ("pictures_train", "pictures_val", "pictures_test", "classes", "side")
+facts = [paper.CONSTANTS[name] for name in names]
 pd.DataFrame([(f"{fact.value:,}", fact.meaning) for fact in facts], columns=["paper", "meaning"]).style.hide()
 
 # %% [markdown]
-# ## What there is here
+# ## The images of this scale
 #
-# Each picture is decoded once and packed into one file of bytes, which later starts map into
-# memory. A picture that cannot be decoded is named, with the reason, before anything is
-# trained; `on_error="skip"` leaves it out and says so here.
+# Each image is decoded once and packed into one file, which is mapped into memory when it is opened
+# again. If some images cannot be decoded, loading stops with an error that names them with the reason.
+# With `on_error="skip"` they are left out and listed below.
 
 # %%
-chosen = config.scale_of(scale)
-training, test = sets.load(data or chosen.source, chosen.side, on_error=on_error)
-rows = [
-    (images.split, len(images), len(images.classes), images.side, images.fingerprint)
-    for images in (training, test)
-]
-pd.DataFrame(rows, columns=["set", "pictures", "classes", "side, pixels", "fingerprint"]).style.hide()
+chosen = scale_of(scale)
+training, test = load(data or chosen.source, chosen.side, on_error)
+rows = [(s.split, len(s), len(s.classes), s.side, s.fingerprint) for s in (training, test)]
+pd.DataFrame(rows, columns=["set", "images", "classes", "side, pixels", "fingerprint"]).style.hide()
 
 # %%
 left_out = [*training.skipped, *test.skipped]
 size = (len(training) + len(test)) * chosen.side**2 * 3
 Markdown(
     f"{training.origin[0].upper()}{training.origin[1:]}. Packed: {size / 1e9:.2f} GB."
-    f" Left out because they could not be decoded: **{len(left_out)}** pictures."
+    f" Left out because they could not be decoded: **{len(left_out)}** images."
 )
 
 # %%
-pd.DataFrame(left_out[:20], columns=["picture", "reason"]) if left_out else Markdown("*Nothing to list.*")
+pd.DataFrame(left_out[:20], columns=["image", "reason"]) if left_out else Markdown("*No image was left out.*")
 
 # %% [markdown]
-# A pack holds side x side x 3 bytes for each picture, whatever the picture: that is what makes
-# reading it fast, and why ImageNet needs so much disk.
+# A pack has side x side x 3 bytes for each image, without compression. It can therefore be read fast,
+# but ImageNet needs much disk space:
 
 # %%
-train_2012, val_2012 = 1_281_167, 50_000  # the pictures of ILSVRC-2012 as it is distributed
+train_2012, val_2012 = 1_281_167, 50_000  # the images of ILSVRC-2012 as it is distributed
 packs = {"training": train_2012, "validation": val_2012, "both": train_2012 + val_2012}
 pd.DataFrame([{name: f"{count * 256**2 * 3 / 1e9:.1f} GB" for name, count in packs.items()}]).style.hide()
 
 # %% [markdown]
 # ## Classes
+#
+# The number of images of each class; of more than 20 classes, the sorted numbers.
 
 # %%
-gallery.class_balance({"training": training, "test": test})
+split = {"training": training, "test": test}
+counts = {name: np.bincount(images.labels, minlength=len(images.classes)) for name, images in split.items()}
+counts = pd.DataFrame(counts, index=training.classes)
+style = {"ylabel": "images", "ylim": 0, "color": [figures.BLUE, figures.RED]}
+figure, axis = figures.new_figure(8, 2.8)
+if len(counts) <= 20:
+    counts.plot.bar(ax=axis, rot=25, **style)
+else:
+    ranked = pd.DataFrame(np.sort(counts, 0)[::-1], range(1, len(counts) + 1), counts.columns)
+    ranked.plot(ax=axis, drawstyle="steps-mid", xlabel="classes, the largest first", **style)
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+figure
 
 # %% [markdown]
-# A net that ignores the picture and names the largest class is wrong this often on the test
-# pictures; any result has to be seen against it.
+# A net that ignores the image and always names the largest class of the training set has the
+# following error on the test images. Other errors should be compared with it.
 
 # %%
 largest = np.bincount(training.labels).argmax()
 Markdown(
-    f"Always saying *{training.classes[largest]}*: **{100 * np.mean(test.labels != largest):.1f} %** wrong."
+    f"Error when the answer is always *{training.classes[largest]}*:"
+    f" **{100 * np.mean(test.labels != largest):.1f} %**."
 )
 
+# %% [markdown]
+# Some training images, three of each class (of the first ten classes):
+
 # %%
-plots.contact_sheet(training) if pictures else Markdown("*Photographs are left out of this report.*")
+per_class = min(3, counts["training"].min())
+indices = [np.flatnonzero(training.labels == label)[:per_class] for label in range(len(counts))[:10]]
+indices = np.stack(indices, 1)
+sheet = figures.image_rows(training.gather(indices), training.labels[indices], training.classes)
+sheet if pictures else Markdown("*Photographs are left out of this report.*")
 
 # %% [markdown]
 # ## From a photograph to a square
 #
-# The paper scales the shorter side to 256 pixels and cuts out the central square: the aspect is
-# kept, the ends are lost. Caffe's recipe for the same net, and many that followed it, squash the
-# whole picture into the square: nothing is lost, and circles become ellipses. Accuracies of the
-# two are not comparable picture by picture.
+# The paper scales the shorter side to 256 pixels and cuts out the central square. This keeps the
+# aspect ratio and loses the ends of the longer side. Caffe's recipe for the same net, and many later
+# ones, resize the whole image to a square instead. This loses nothing, but it distorts the image:
+# circles become ellipses. Results of the two methods are not directly comparable.
 #
-# The shapes below are those of real photographs when `photos` names a folder of them; otherwise
-# three shapes are cut out of a picture of this set, whose files may be squares already.
+# The shapes below are those of real photographs if `photos` names a folder of them. Otherwise three
+# shapes are cut out of an image of this set, because the files of some sets are squares already.
 
 
 # %%
@@ -136,59 +154,118 @@ def aspect(file):
 # %%
 folder = data_root() / photos
 files = sorted((f for f in folder.glob("*") if f.is_file()), key=aspect) if photos else []
-assert files or not photos, f"{folder} holds no photographs"
+assert files or not photos, f"{folder} contains no photographs"
 picked = [files[i] for i in (-1, len(files) // 2, 0)] if files else []
 
 # %%
 own = Image.fromarray(training.gather([0])[0])
 ratios = ((16, 10), (16, 16), (9, 16))
 boxes = [(own.width * w // 16, own.height * h // 16) for w, h in ratios]
-whole = [Image.open(f) for f in picked] or [ImageOps.fit(own, box) for box in boxes]
+whole = [Image.open(f).convert("RGB") for f in picked] or [ImageOps.fit(own, box) for box in boxes]
 
 # %% [markdown]
-# First on test cards of these shapes, whose circles and squares show what happens to forms:
+# Each image is shown whole (dashed: the part that the centre crop keeps), after the centre crop, and
+# squashed.
+
 
 # %%
-gallery.squares([gallery.card(*image.size) for image in whole], chosen.side)
+def three_ways(image):
+    short, long = min(image.size), max(image.size)
+    names = "whole", f"centre crop: {short / long:.0%} is kept", f"squashed: stretched by {long / short:.2f}"
+    shown = image, square(image, chosen.side), image.resize((chosen.side, chosen.side))
+    return zip(names, shown, strict=True)
+
 
 # %%
-gallery.squares(whole, chosen.side) if pictures else Markdown("*Photographs are left out of this report.*")
+def draw_row(axes, image):
+    short, corner = min(image.size), (np.array(image.size) - min(image.size)) / 2
+    axes[0].add_patch(plt.Rectangle(corner, short, short, fill=False, ec=figures.RED, lw=2, ls="--"))
+    for axis, (name, pixels) in zip(axes, three_ways(image), strict=True):
+        axis.imshow(pixels)
+        axis.set(title=name, xticks=[], yticks=[], frame_on=False)
+
+
+# %% [markdown]
+# The first figure has test cards of these shapes. The circles show the distortion:
+
+# %%
+cards = [Image.new("RGB", image.size, "white") for image in whole]
+figure, axes = figures.new_figure(8, 2.8 * len(cards), len(cards), 3)
+for row, card in zip(axes, cards, strict=True):
+    x, y, radius = card.width / 2, card.height / 2, 0.42 * min(card.size)
+    line, pen = max(min(card.size) // 40, 1), ImageDraw.Draw(card)
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline="black", width=line)
+    pen.rectangle((0, 0, card.width - 1, card.height - 1), outline="blue", width=line)
+    draw_row(row, card)
+figure
+
+# %%
+figure, axes = figures.new_figure(8, 2.8 * len(whole), len(whole), 3)
+for row, image in zip(axes, whole, strict=True):
+    draw_row(row, image)
+figure if pictures else Markdown("*Photographs are left out of this report.*")
 
 # %%
 shapes = np.array([aspect(file) for file in files] or [image.width / image.height for image in whole])
 kept = np.minimum(shapes, 1 / shapes)
 Markdown(
-    f"Of {len(shapes)} shapes the centre crop keeps **{kept.mean():.0%}** of the area on average and"
-    f" **{kept.min():.0%}** at least; the squash stretches by **{(1 / kept).mean():.2f}** on average."
+    f"For {len(shapes)} shapes the centre crop keeps **{kept.mean():.0%}** of the area on average and"
+    f" **{kept.min():.0%}** at least; squashing stretches by **{(1 / kept).mean():.2f}** on average."
 )
 
 # %% [markdown]
 # ## The mean image
 #
-# The 2012 code subtracts the mean of all training pictures, pixel by pixel: of every crop the
-# *centre* of the mean image, wherever the crop was. Pixels stay in 0..255; nothing is divided by
-# a standard deviation, and the initial weights and the response normalisation depend on that.
+# The 2012 code subtracts the mean of all training images, pixel by pixel. From every crop it subtracts
+# the *centre* of the mean image (dashed), wherever the crop was. Pixels are in 0..255 and are not
+# divided by a standard deviation. The initial weights and the response normalisation depend on this.
+# The figure shows the mean image, with increased contrast, and the means of its rows of pixels.
 
 # %%
-gallery.mean_image(training)
+channels = {"red": "tab:red", "green": "tab:green", "blue": "tab:blue"}
+mean, size = training.mean, min((chosen.changes or {}).get("input", 224), training.side)
+low, high, first = mean.min(), mean.max(), (training.side - size) // 2
+figure, axes = figures.new_figure(8, 3, 1, 2, width_ratios=(1, 1.6))
+axes[0].imshow((mean - low) / (high - low))
+axes[0].add_patch(plt.Rectangle((first, first), size, size, fill=False, ls="--"))
+axes[0].set_title(f"Black: grey level {low:.0f}, white: {high:.0f}")
+axes[0].axis("off")
+profile = pd.DataFrame(mean.mean(1), columns=list(channels))
+profile.plot(
+    ax=axes[1], color=channels, xlabel="row, from the top", ylabel="mean grey level of a row of pixels"
+)
+figure
 
 # %% [markdown]
 # ## Channels
 #
-# Mean and standard deviation of red, green and blue over all pixels of all training pictures,
-# beside those of ImageNet as the files of 2012 keep them.
+# Mean and standard deviation of red, green and blue over all pixels of all training images, beside
+# those of ImageNet from the files of 2012.
 
 # %%
 means = training.mean.mean((0, 1), dtype=np.float64)
 covariance = training.eigenvectors @ np.diag(training.eigenvalues) @ training.eigenvectors.T
 stds = np.sqrt(np.diag(covariance))
 columns = {"mean": means, "mean, 2012": paper.CHANNEL_MEANS, "std": stds, "std, 2012": paper.CHANNEL_STDS}
-pd.DataFrame(columns, index=list(gallery.CHANNELS)).style.format(precision=1)
+pd.DataFrame(columns, index=list(channels)).style.format(precision=1)
+
+# %% [markdown]
+# The distribution of grey levels in up to 1000 training images. Vertical lines are the means; dashed
+# ones are those of ImageNet in 2012. The shares of 0 and 255 contain the clipped pixels; they can lie
+# above the axis.
 
 # %%
 some = np.random.default_rng(seed).choice(len(training), min(len(training), 1000), replace=False)
-sample = training.gather(np.sort(some))
-gallery.channel_histograms(sample, means)
+pixels = training.gather(np.sort(some))
+levels = {name: np.bincount(pixels[..., i].ravel(), minlength=256) for i, name in enumerate(channels)}
+shares = 100 * pd.DataFrame(levels) / (pixels.size // 3)
+figure, axis = figures.new_figure(8, 2.6)
+shares.plot(ax=axis, color=channels, lw=1, xlabel="grey level", ylabel="% of pixels")
+axis.set(xlim=(0, 255), ylim=(0, 1.1 * shares[1:-1].max().max()))
+for here, in_2012, colour in zip(means, paper.CHANNEL_MEANS, channels.values(), strict=True):
+    axis.axvline(here, color=colour)
+    axis.axvline(in_2012, color=colour, lw=1, ls="--")
+figure
 
 # %% [markdown]
 # ## Principal components of colour, on three numbers
@@ -198,7 +275,8 @@ gallery.channel_histograms(sample, means)
 #
 # $$C = \frac{1}{n} \sum (x - \bar x)(x - \bar x)^T = \sum_i \lambda_i\, p_i p_i^T$$
 #
-# Of grey pixels all three channels move together: one axis holds everything, and it is grey.
+# The three channels of a grey pixel are equal. The covariance of grey pixels therefore has one axis
+# with all the variance, and this axis is grey.
 
 # %%
 grey = np.array([[10, 10, 10], [100, 100, 100], [220, 220, 220]])
@@ -207,50 +285,60 @@ assert np.allclose(variances[:2], 0) and np.allclose(np.abs(axes[:, 2]), 1 / np.
 variances[2], grey.var(0).sum()
 
 # %% [markdown]
-# The library sums over every pixel of every training picture while it packs them. The same from
-# a thousand pictures by NumPy's covariance comes close:
+# The library sums over every pixel of every training image while it packs them. NumPy's covariance of
+# a part of these pixels is close to it. The standard deviations along the three axes:
 
 # %%
-estimate = np.linalg.eigvalsh(np.cov(sample.reshape(-1, 3)[::7].T.astype(np.float64)))
+estimate = np.linalg.eigvalsh(np.cov(pixels.reshape(-1, 3)[::7].T.astype(np.float64)))
 np.testing.assert_allclose(np.sqrt(estimate), np.sqrt(training.eigenvalues), rtol=0.15)
 np.sqrt(np.array([estimate, training.eigenvalues]))
 
 # %% [markdown]
-# ## This set, 2012, and the constants that everyone copies
+# ## This set, 2012, and the constants of later scripts
 #
-# Training scripts pass three numbers on to each other, 0.2175, 0.0188 and 0.0045, as "the
-# eigenvalues" of ImageNet. They are variances of pixels in 0..1: their roots, times 255, are
-# close to the standard deviations in the files of 2012, and their axes are the same.
+# Many training scripts contain the three numbers 0.2175, 0.0188 and 0.0045 as "the eigenvalues" of
+# ImageNet. They are variances of pixels in 0..1. Their square roots, times 255, are close to the
+# standard deviations in the files of 2012, and their axes are almost the same.
 
 # %%
 order = ["smallest", "second", "largest"]
-roots = {
-    "this set": np.sqrt(training.eigenvalues),
-    "2012": paper.COLOUR_STDS,
-    "copied": gallery.copied_stds(),
-}
-table = pd.DataFrame(roots, index=order)
-table["copied, as written"] = paper.COPIED_EIGENVALUES
+copied = 255 * np.sqrt(paper.COPIED_EIGENVALUES)
+roots = {"this set": np.sqrt(training.eigenvalues), "2012": paper.COLOUR_STDS, "copied": copied}
+roots = pd.DataFrame(roots, index=order)
+table = roots.assign(**{"copied, as written": paper.COPIED_EIGENVALUES})
 table.style.format(precision=1).format(precision=4, subset="copied, as written")
 
+# %% [markdown]
+# Left: pixels in the plane of the two largest components, in grey levels from the mean; the bars
+# extend two standard deviations to each side. Right: the standard deviations in the table.
+
 # %%
-gallery.colour_cloud(sample, training)
+points = pixels.reshape(-1, 3)[np.random.default_rng(seed).integers(pixels.size // 3, size=4000)]
+along = (points - means) @ training.eigenvectors
+_, second, largest = 2 * np.sqrt(training.eigenvalues)
+figure, axes = figures.new_figure(8, 3.4, 1, 2, width_ratios=(1.5, 1))
+axes[0].scatter(along[:, 2], along[:, 1], s=3, c=points / 255)
+axes[0].errorbar(0, 0, xerr=largest, yerr=second, color="black")
+axes[0].set(xlabel="along the largest component", ylabel="along the second one")
+axes[0].set(aspect="equal", facecolor="#dddddd")
+colours = [figures.RED, figures.BLUE, "grey"]
+roots[::-1].plot.bar(ax=axes[1], rot=0, ylabel="standard deviation, grey levels", color=colours)
+figure
 
 # %% [markdown]
-# How far the axes are apart, in degrees:
+# The angles between the axes, in degrees:
 
 # %%
-kinds = {"this set": training.eigenvectors.T, "copied": paper.COPIED_VECTORS}
-cosines = {name: np.abs((np.array(v) * paper.COLOUR_VECTORS).sum(1)).clip(0, 1) for name, v in kinds.items()}
-degrees = pd.DataFrame(
-    {f"{name} and 2012": np.degrees(np.arccos(c)) for name, c in cosines.items()}, index=order
-)
+vectors = {"this set": training.eigenvectors.T, "copied": np.array(paper.COPIED_VECTORS)}
+cosines = {name: np.abs((v * paper.COLOUR_VECTORS).sum(1)).clip(0, 1) for name, v in vectors.items()}
+degrees = {f"{name} and 2012": np.degrees(np.arccos(cosine)) for name, cosine in cosines.items()}
+degrees = pd.DataFrame(degrees, index=order)
 degrees.style.format(precision=1)
 
 # %% [markdown]
-# What differs is their use. The paper writes: add $p_i\,\alpha_i\lambda_i$ with $\alpha_i$ from
-# $N(0, 0.1)$. The code of 2012 multiplied by the *root* of $\lambda_i$; the scripts multiply by
-# their $\lambda_i$. The standard deviation of the noise, in grey levels:
+# The numbers are used in different ways. The paper adds $p_i\,\alpha_i\lambda_i$ with $\alpha_i$ from
+# $N(0, 0.1)$. The code of 2012 multiplied by the *root* of $\lambda_i$; the scripts multiply by their
+# $\lambda_i$. The standard deviation of the noise, in grey levels:
 
 # %%
 noise = pd.DataFrame({"2012 code": 0.1 * np.array(paper.COLOUR_STDS)}, index=order)
@@ -259,8 +347,8 @@ noise["copied, of 2012"] = noise["copied recipe"] / noise["2012 code"]
 noise.style.format(precision=2).format("{:.0%}", subset="copied, of 2012")
 
 # %% [markdown]
-# So the popular recipe shakes brightness less than half as much as the net behind the paper's
-# numbers was shaken, and colours hardly at all. Notebook 01 shows it on a picture.
+# The popular recipe changes the brightness less than half as much as the code of 2012 did, and the
+# hue hardly at all. Notebook 01 shows both on an image.
 #
 # ## Checks that hold at every scale
 
@@ -269,14 +357,14 @@ assert np.bincount(training.labels, minlength=len(training.classes)).min() > 0
 assert training.classes == test.classes and training.mean.shape == (chosen.side, chosen.side, 3)
 assert 0 < means.min() <= means.max() < 255 and (np.diff(training.eigenvalues) >= 0).all()
 np.testing.assert_allclose(training.eigenvectors.T @ training.eigenvectors, np.eye(3), atol=1e-9)
-np.testing.assert_allclose(gallery.copied_stds(), paper.COLOUR_STDS, rtol=0.15)
+np.testing.assert_allclose(copied, paper.COLOUR_STDS, rtol=0.15)
 assert degrees["copied and 2012"].max() < 3
 
 # %% [markdown]
 # ## Limits and next
 #
-# Fingerprints name the exact pixels and labels of a set; every row of a run keeps them. A set
-# that was squashed or compressed before it came here stays so: results on it say which copy it
-# was. Pictures that occur in training and test alike, and files that will not decode, are found
-# by `python -m alexold data check FOLDER`. Next: notebook 01, what happens to a picture on its
-# way into the net.
+# A fingerprint identifies the exact pixels and labels of a set; the row of every run contains those of
+# its sets. Images that were squashed or compressed before they were packed stay so: say with every
+# result which copy of a set it is from. The library does not look for images that occur in both the
+# training set and the test set; tools such as cleanvision and fastdup do. Next: notebook 01 shows what
+# happens to an image on its way into the net.

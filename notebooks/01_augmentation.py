@@ -9,239 +9,332 @@
 # %% [markdown]
 # # 01 Augmentation
 #
-# **Question.** What happens to a picture on its way into the net, and how much does it help?
+# **Question.** What happens to an image on its way into the net, and how much does it help?
 #
-# **The paper says** (section 4.1): random 224 x 224 crops and their mirror images enlarge the
-# training set 2048 times, and without them the net overfits substantially; noise along the
-# principal components of colour lowers the top-1 error by over one point; both are made while
-# the GPU trains, so they cost nothing. In testing, ten views are averaged.
+# **The paper says** (section 4.1): random 224 x 224 crops and their mirror images enlarge the training
+# set 2048 times, and without them the net overfits substantially. Noise along the principal components
+# of colour lowers the top-1 error by over one point. The CPU makes both while the GPU trains, so that
+# they cost no time. In testing, the predictions for ten views of an image are averaged.
 #
-# **What we will see.** How many crops there really are; the colour noise in the reading of the
-# text and in that of the code of 2012, on one picture; the ten views; a picture to play with;
-# and the effect of crops with flips and of colour noise, measured by leaving each out.
+# **What we will see.** How many crops there really are; the colour noise of the text and that of the
+# code of 2012 on the same image; the ten views; an image with controls to change the augmentation; and
+# the effects of crops with flips and of colour noise, measured by leaving each of them out.
 #
-# **Run time.** `sample`: about two minutes, most of it training. Photographs: the runs take as
-# long as their epochs; give `share` and `width` to shorten them.
+# **Run time.** `sample`: about two minutes, most of it training. Photographs: the runs take as long as
+# their epochs; the option `share` and the field `width` shorten them.
 
 # %% [markdown]
 # ## Parameters
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
-spec: str = "source2012"  # source2012 or paper: which reading of AlexNet is trained
-epochs: int = 6  # of each of the runs at the end; 0: the scale's own
-seeds: int = 1  # runs of each variant, seeds 0, 1, ...; intervals need two at least
-share: float = 1.0  # of the training pictures that the runs use: few of them overfit sooner
-batch: int = 0  # pictures in a minibatch; 0: the scale's own
-lr: float = 0.0  # learning rate at the start; 0: the scale's own
-width: float = 0.0  # fraction of the kernels of every layer; 0: the scale's own
-validation: float = 0.2  # share of those pictures held out for the curves
-precision: str = "bf16"  # bf16 or fp32 matrices; weights and losses are always fp32
-devices: str = "auto"  # auto, cpu, cuda, cuda:1
-data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
-on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
-pictures: bool = True  # False draws a generated picture in place of photographs, to publish a report
+spec: str = "source2012"  # source2012 or paper: the config that is trained
+epochs: int = 6  # of each run at the end; 0: the scale's own
+seeds: int = 1  # runs of each variant, with seeds 0, 1, ...; an interval needs at least two
+fields: dict = {"validation": 0.2}  # fields of the config to change: batch, lr, width, validation, ...
+options: dict = {}  # rarer settings, explained in the next cell: device, share, data, on_error, pictures
+
+# %%
+known = {
+    "device": "auto",  # auto, cpu, cuda or cuda:1
+    "share": 1.0,  # of the training images that the runs use; with fewer images a net overfits sooner
+    "data": "",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
+    "on_error": "raise",  # raise or skip: what to do with images that cannot be decoded
+    "pictures": True,  # False shows a generated image instead of a photograph, to publish a report
+}
+if unknown := set(options) - set(known):
+    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
+options = known | options
 
 # %%
 import inspect
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Code, Markdown
 
-from alexold import augment, batches, config, diagnostics, effects, gallery, paper, sample, study, transforms
-from alexold import data as sets
+from alexlib import figures, paper
+from alexlib.config import CONFIGS, config_at, scale_of
+from alexlib.data import augment, synthetic
+from alexlib.data.images import generator
+from alexlib.data.prepare import load
+from alexlib.models import build
+from alexlib.study import measures, runs, scorecard
+from alexlib.training import loop
+from alexlib.training.distributed import pick_device
 
 # %% [markdown]
-# A wrong value fails here, before anything is loaded, with the list of valid ones.
+# A wrong value fails in the next cell, before anything is loaded, with a list of the valid ones.
 
 # %%
-device = study.pick_device(devices)
-given = dict(batch=batch, lr=lr, width=width, epochs=epochs)
-chosen = {name: value for name, value in given.items() if value}
-base = config.spec_at(spec, scale, validation=validation, precision=precision, **chosen)
+device = pick_device(options["device"])
+base = config_at(spec, scale, epochs=epochs or None, **fields)
 size = base.net.input
 
 # %%
-training, test = sets.load(
-    data or config.scale_of(scale).source, config.scale_of(scale).side, on_error=on_error
-)
-base = base.replace(classes=len(training.classes))
-side = training.side
-picture = training.gather([4])[0] if pictures else sample.picture(2012, "train", 4, side)[0]
-left_out = len(training.skipped) + len(test.skipped)
+place = scale_of(scale)
+training, test = load(options["data"] or place.source, place.side_for(base), options["on_error"])
+base, side = base.replace(classes=len(training.classes)), training.side
+image = training.gather([4])[0] if options["pictures"] else synthetic.image(2012, "train", 4, side)[0]
 Markdown(
-    f"{len(training):,} training pictures, {len(test):,} for testing: {training.origin};"
-    f" {left_out} left out, not decodable."
+    f"{len(training):,} training images, {len(test):,} test images: {training.origin};"
+    f" {len(training.skipped) + len(test.skipped)} left out because they could not be decoded."
 )
 
 # %% [markdown]
-# The settings of section 4.1 in the two readings of this study:
+# The settings of section 4.1 in the two configs of this study:
 
 # %%
-readings = {name: s.augment for name, s in config.SPECS.items()}
-meaning = {row["field"]: row["meaning"] for row in base.rows() if row["part"] == "augment"}
-table = [(field, *(getattr(a, field) for a in readings.values()), text) for field, text in meaning.items()]
-pd.DataFrame(table, columns=["field", *readings, "meaning"]).style.hide().format(precision=3)
+settings = {name: CONFIGS[name].augment for name in ("paper", "source2012")}
+table = pd.DataFrame({name: vars(one) for name, one in settings.items()})
+table["meaning"] = pd.Series({row["field"]: row["meaning"] for row in base.table()})
+table.style.format(precision=3)
 
 # %% [markdown]
 # ## Crops and mirror images
 #
-# The paper counts $32 \times 32 \times 2 = 2048$. A window of 224 pixels has 33 places on a side
-# of 256, 0 to 32: the code draws from all of them, and $33 \times 33 \times 2 = 2178$.
+# The paper counts $32 \times 32 \times 2 = 2048$ crops with their mirror images. A crop of 224 pixels
+# has 33 positions on a side of 256, 0 to 32. The code draws from all of them, so that there are
+# $33 \times 33 \times 2 = 2178$.
 
 # %%
-places = 256 - 224 + 1
-assert places**2 * 2 == 2178 and (places - 1) ** 2 * 2 == paper.CONSTANTS["crops_and_flips"].value == 2048
-gallery.crops(picture, size)
+positions = 256 - 224 + 1
+assert positions**2 * 2 == 2178
+assert (positions - 1) ** 2 * 2 == paper.CONSTANTS["crops_and_flips"].value == 2048
 
 # %% [markdown]
-# The library draws the places of a whole batch, then cuts:
+# All positions of the upper left corner (white), and three crops at random positions; the last one is
+# mirrored.
+
+# %%
+positions = side - size + 1
+figure, axes = figures.new_figure(8, 2.4, 1, 4, subplot_kw={"xticks": [], "yticks": [], "frame_on": False})
+axes[0].imshow(image)
+axes[0].plot(*np.mgrid[:positions, :positions].reshape(2, -1), ".", ms=0.7, color="white", alpha=0.6)
+corners = np.random.default_rng(0).integers(positions, size=(3, 2))
+for axis, colour, (top, left) in zip(axes[1:], ("blue", "red", "black"), corners, strict=True):
+    axes[0].add_patch(plt.Rectangle((left, top), size, size, fill=False, ec=colour, lw=1.5))
+    crop = image[top : top + size, left : left + size]
+    axis.imshow(crop[:, ::-1] if colour == "black" else crop)
+    axis.set_xlabel(f"row {top}, column {left}", color=colour)
+figure
+
+# %% [markdown]
+# The library draws the positions for a whole mini-batch, and then cuts out the crops:
 
 # %%
 Code(inspect.getsource(augment.random_windows), language="python")
 
 # %% [markdown]
-# All places are as likely as each other, the edges too:
+# All positions are equally likely, also those at the edge. Left: how often each one was drawn. Right:
+# the number of positions that were drawn so often, and a Poisson distribution (line).
 
 # %%
-top, left, mirrored = augment.random_windows(
-    100_000, side, size, config.PAPER.augment, batches.generator(0, 0, "look")
-)
-gallery.place_counts(top, left, size, side)
+from scipy import stats
+
+windows = augment.random_windows(100_000, side, size, settings["paper"], generator(0, 0, "look"))
+drawn = np.zeros((positions, positions), int)
+np.add.at(drawn, (windows[0], windows[1]), 1)
+times, how_many = np.unique(drawn, return_counts=True)
+figure, axes = figures.new_figure(8, 2.6, 1, 2)
+figure.colorbar(axes[0].imshow(drawn, cmap="Greys", vmin=0), label="draws")
+axes[0].set(xlabel="column of the crop", ylabel="row")
+axes[1].bar(times, how_many, width=1, color=figures.PALE)
+axes[1].plot(times, positions**2 * stats.poisson(drawn.mean()).pmf(times), color=figures.RED)
+axes[1].set(xlabel="draws of a position", ylabel="positions")
+figure
 
 # %% [markdown]
-# The 2012 code drew one place and one flip for 32 pictures in a row, four in a minibatch of 128.
-# That is `chunk`; the pictures of one batch then have much in common.
+# The 2012 code drew one position and one flip for 32 successive images, so that there are four in a
+# mini-batch of 128. This is the field `chunk`. The images of a mini-batch are therefore less varied.
 
 # %%
 counts = {}
-for name, settings in readings.items():
-    windows = augment.random_windows(128, side, size, settings, batches.generator(0, 0, "look"))
+for name, setting in settings.items():
+    windows = augment.random_windows(128, side, size, setting, generator(0, 0, "look"))
     counts[name] = len(torch.stack(windows).unique(dim=1).T)
-pd.DataFrame([counts], index=["different windows in a batch of 128"])
+pd.DataFrame([counts], index=["different crops in a mini-batch of 128"])
 
 # %% [markdown]
-# A window by hand and by the library, and its mirror image:
+# A mirrored crop, made by hand and by the library:
 
 # %%
-one = torch.tensor(picture)[None]
+one = torch.tensor(image)[None]
 by_library = augment.crop(one, torch.tensor([5]), torch.tensor([20]), torch.tensor([True]), size)
-by_hand = picture[5 : 5 + size, 20 : 20 + size][:, ::-1]
+by_hand = image[5 : 5 + size, 20 : 20 + size][:, ::-1]
 assert np.array_equal(by_library[0], by_hand)
 
 # %% [markdown]
 # ## Colour noise, on three numbers
 #
-# To every pixel of a picture the same three numbers are added,
+# The same three numbers are added to every pixel of an image,
 #
 # $$\sum_i \alpha_i s_i\, p_i, \qquad \alpha_i \sim N(0,\, 0.1)$$
 #
-# $p_i$ are the principal components of colour (notebook 00). The text says $s_i = \lambda_i$,
-# the variance along $p_i$; the code used the root, $s_i = \sqrt{\lambda_i}$. A variance has a
-# unit: with pixels in 0..255 the text would add thousands of grey levels, so it is read with
-# pixels in 0..1 here.
+# $p_i$ are the principal components of colour (notebook 00). In the text $s_i = \lambda_i$, the
+# variance along $p_i$; in the code it is the root, $s_i = \sqrt{\lambda_i}$. A variance depends on the
+# unit of the pixels: with pixels in 0..255 the noise of the text would have thousands of grey levels.
+# The config `paper` therefore takes the variance of pixels in 0..1.
 
 # %%
 values, vectors = torch.tensor(training.eigenvalues), torch.tensor(training.eigenvectors)
-axes = {reading: augment.colour_axes(values, vectors, reading) for reading in ("root", "eigenvalue")}
+noise_axes = {reading: augment.colour_axes(values, vectors, reading) for reading in ("root", "eigenvalue")}
 alpha = torch.tensor([0.1, -0.1, 0.1], dtype=torch.float64)
 by_hand = sum(alpha[i] * values[i].sqrt() * vectors[:, i] for i in range(3))
-torch.testing.assert_close(axes["root"] @ alpha, by_hand)
+torch.testing.assert_close(augment.colour_noise(alpha, noise_axes["root"]), by_hand)
 by_hand
 
 # %% [markdown]
-# Many draws have mean 0 and the covariance that was asked for; every picture has one shift.
+# The mean of many draws is 0, and their covariance is the one above. Each image has one shift. The
+# standard deviations along the components:
 
 # %%
-draws = augment.colour_noise(100_000, axes["root"], 0.1, batches.generator(0, 0, "look"))
-stds = pd.DataFrame({"drawn": (draws @ vectors).std(0), "0.1 x root of the eigenvalue": 0.1 * values.sqrt()})
-np.testing.assert_allclose(stds["drawn"], stds.iloc[:, 1], rtol=0.02)
-stds.set_axis(["smallest", "second", "largest"]).style.format(precision=2)
+alphas = 0.1 * torch.randn(100_000, 3, generator=generator(0, 0, "look"))
+shifts = augment.colour_noise(alphas, noise_axes["root"])  # (100000, 3)
+drawn = pd.DataFrame(
+    {"drawn": (shifts @ vectors).std(0), "0.1 x root of the eigenvalue": 0.1 * values.sqrt()}
+)
+np.testing.assert_allclose(drawn["drawn"], drawn.iloc[:, 1], rtol=0.02)
+drawn.set_axis(["smallest", "second", "largest"]).style.format(precision=2)
 
 # %% [markdown]
-# ### Both readings, and the copied constants, on the same picture
+# ### Both kinds of noise, and the copied constants, on the same image
 #
-# The numbers above each column are $(\alpha_1, \alpha_2, \alpha_3)$, the smallest component
-# first. The first two columns are two standard deviations of the largest component alone, the
-# others drawn at random. "Copied" uses the constants of notebook 00 as scripts do.
+# The numbers above each column are $(\alpha_1, \alpha_2, \alpha_3)$, that of the smallest component
+# first; those below each image are the shift. The first two columns are two standard deviations of the
+# largest component alone; the others are drawn at random. "Copied" uses the constants of notebook 00
+# in the way in which training scripts do.
 
 # %%
 copied = torch.tensor(paper.COPIED_VECTORS, dtype=torch.float64).T
 signs = (copied * vectors).sum(0).sign()  # an axis may point either way
 copied = copied * signs * torch.tensor(paper.COPIED_EIGENVALUES) * 255
+kinds = {
+    "2012 code: root": noise_axes["root"],
+    "text: eigenvalue": noise_axes["eigenvalue"],
+    "copied": copied,
+}
 alphas = np.vstack([[[0, 0, -0.2], [0, 0, 0.2]], np.random.default_rng(1).normal(0, 0.1, (4, 3))])
-rows_shown = {"2012 code: root": axes["root"], "text: eigenvalue": axes["eigenvalue"], "copied": copied}
-gallery.colour_readings(picture, rows_shown, alphas)
+shifts = np.stack([alphas @ matrix.numpy().T for matrix in kinds.values()])  # (3 kinds, 6, 3)
 
-# %% [markdown]
-# The same noise in a torchvision pipeline of your own: `alexold.transforms`.
 
 # %%
-noise = transforms.ColourNoise(
-    training.eigenvalues, training.eigenvectors, generator=batches.generator(0, 1, "look")
-)
-shifted = noise(torch.zeros(1, 3, 2, 2))
-expected = augment.colour_noise(1, axes["root"].float(), 0.1, batches.generator(0, 1, "look"))
-torch.testing.assert_close(shifted[0, :, 1, 1], expected[0])
+def shifted(image, shift):
+    return (image + shift).round().clip(0, 255).astype(np.uint8)
+
+
+# %%
+tinted = shifted(image, shifts[:, :, None, None])  # (3, 6, side, side, 3)
+texts = ["R {:+.0f}, G {:+.0f}, B {:+.0f}".format(*shift) for shift in shifts.reshape(-1, 3)]
+heads = {i: "{:.2f}, {:.2f}, {:.2f}".format(*alpha) for i, alpha in enumerate(alphas)}
+figure = figures.image_rows(tinted, np.arange(len(texts)).reshape(len(kinds), -1), texts, heads=heads)
+figure.set_size_inches(9, 5)
+for axis, name in zip(figure.axes[:: len(alphas)], kinds, strict=True):
+    axis.set_ylabel(name)
+figure
+
+# %% [markdown]
+# The same noise as a transform for torchvision, for use in other projects:
+
+# %%
+from torchvision.transforms import v2
+
+
+class ColourNoise(v2.Transform):  # of float images (3, H, W); axes: from augment.colour_axes
+    def __init__(self, axes, generator=None):
+        super().__init__()
+        self.axes, self.generator = axes.float(), generator
+
+    def transform(self, image, params):
+        alpha = 0.1 * torch.randn(3, generator=self.generator)
+        return image + (self.axes @ alpha)[:, None, None]
+
+
+# %%
+noise = ColourNoise(noise_axes["root"], generator(0, 1, "look"))
+alpha = 0.1 * torch.randn(1, 3, generator=generator(0, 1, "look"))
+expected = augment.colour_noise(alpha, noise_axes["root"].float())
+torch.testing.assert_close(noise(torch.zeros(3, 2, 2))[:, 1, 1], expected[0])
 
 # %% [markdown]
 # ## Ten views
 #
-# In testing nothing is random: four corners, the centre, and their mirror images. The net's ten
-# softmax outputs are averaged.
+# In testing nothing is random. There are ten views: the four corners, the centre, and their mirror
+# images. The net's ten softmax outputs are averaged.
 
 # %%
-gallery.ten_views(picture, size)
+ten = torch.cat(list(augment.views(one, size, "ten")))  # (10, size, size, 3)
+names = ["top left", "top right", "bottom left", "bottom right", "centre"]
+names += [f"{name}, mirrored" for name in names]
+figure = figures.image_rows(ten.view(2, 5, size, size, 3).numpy(), np.arange(10).reshape(2, 5), names)
+figure.set_size_inches(8, 3.6)
+figure
+
+# %% [markdown]
+# They are those of torchvision's `TenCrop`, which has the mirrored ones in another order.
 
 # %%
-ours = torch.stack(list(augment.views(one, size, "ten")))[:, 0]
-theirs = torch.stack(transforms.TenViews(size)(one[0].permute(2, 0, 1)))
-assert torch.equal(ours, theirs.permute(0, 2, 3, 1)) and torch.equal(ours[5:], ours[:5].flip(2))
+theirs = torch.stack(v2.TenCrop(size)(one[0].permute(2, 0, 1))).permute(0, 2, 3, 1)
+assert torch.equal(ten, theirs[[0, 1, 2, 3, 4, 6, 5, 8, 7, 9]]) and torch.equal(ten[5:], ten[:5].flip(2))
 
 # %% [markdown]
 # ## Try it
 #
-# In JupyterLab, move the window and the three coefficients (2012 reading). The figure after it is
-# for readers without a kernel.
+# In JupyterLab, the controls move the crop and set the three coefficients (noise of the 2012 code). The
+# figure after them is for readers of a report, in which the controls do not work.
 
 
 # %%
-def redraw(top, left, mirrored, smallest, second, largest):
-    shift = axes["root"].numpy() @ [smallest, second, largest]
-    return gallery.one_window(picture, top, left, mirrored, shift, size)
+def seen(top, left, mirrored, coefficients):
+    window = image[top : top + size, left : left + size]
+    return shifted(window[:, ::-1] if mirrored else window, noise_axes["root"].numpy() @ coefficients)
+
+
+# %%
+def redraw(top, left, mirrored, **coefficients):
+    figure, (whole, cut) = figures.new_figure(
+        6, 3, 1, 2, subplot_kw={"xticks": [], "yticks": [], "frame_on": False}
+    )
+    whole.imshow(image)
+    whole.add_patch(plt.Rectangle((left, top), size, size, fill=False, ec=figures.RED, lw=2))
+    cut.imshow(seen(top, left, mirrored, list(coefficients.values())))
+    return figure
 
 
 # %%
 import ipywidgets as widgets
 
+pixel = dict(min=0, max=side - size, value=(side - size) // 2, continuous_update=False)
+controls = {name: widgets.IntSlider(**pixel, description=name) for name in ("top", "left")}
+controls["mirrored"] = widgets.Checkbox(description="mirrored")
 coefficient = dict(min=-0.4, max=0.4, step=0.05, value=0.0, continuous_update=False)
-place = dict(min=0, max=side - size, value=(side - size) // 2, continuous_update=False)
-moves = {name: widgets.IntSlider(**place, description=name) for name in ("top", "left")}
-moves["mirrored"] = widgets.Checkbox(description="mirrored")
 for name in ("smallest", "second", "largest"):
-    moves[name] = widgets.FloatSlider(**coefficient, description=name)
-
+    controls[name] = widgets.FloatSlider(**coefficient, description=name)
 
 # %% [markdown]
-# A move draws the picture anew:
-
+# A change of a control draws the figure again:
 
 # %%
-def move(_=None):
-    shown.value = gallery.png(redraw(**{name: widget.value for name, widget in moves.items()}))
+import io
+
+
+def change(_=None):
+    file = io.BytesIO()
+    redraw(**{name: widget.value for name, widget in controls.items()}).savefig(file, format="png")
+    shown.value = file.getvalue()
 
 
 # %%
 shown = widgets.Image(width=600)
-for widget in moves.values():
-    widget.observe(move, "value")
-move()
-widgets.VBox([*moves.values(), shown])
+for widget in controls.values():
+    widget.observe(change, "value")
+change()
+widgets.VBox([*controls.values(), shown])
 
 # %% [markdown]
-# The same for one setting:
+# The figure for one setting of the controls:
 
 # %%
 redraw(top=0, left=side - size, mirrored=True, smallest=0.1, second=-0.1, largest=0.2)
@@ -249,61 +342,83 @@ redraw(top=0, left=side - size, mirrored=True, smallest=0.1, second=-0.1, larges
 # %% [markdown]
 # ## What it costs
 #
-# The paper made the batches on the CPU while the GPU trained. Here they are made on the device
-# itself; the time of a training batch, beside that of the plain centre crop and of the step.
+# In the paper the CPU made the mini-batches while the GPU trained. Here they are made on the device
+# that trains. We measure the time to make an augmented mini-batch, one of plain centre crops, and the
+# time of a forward and a backward pass.
 
 # %%
 import timeit
 
 import torch.nn.functional as F
 
-from alexold import nets, train
-
-# %%
 n = min(base.train.batch, len(training))
-pixels, labels = next(batches.Feed(training, device)(batches.order(len(training), n, seed=0, epoch=0)))
-mean, colour = torch.tensor(training.mean, device=device), train.colour_axes(training, base, device)
-plain = augment.to_input(augment.centre_crop(pixels, size), augment.centre_crop(mean, size))
-model = nets.AlexNet(base).to(device, memory_format=torch.channels_last)
+first = torch.randperm(len(training), generator=generator(0, 0, "order"))[:n]
+pixels = torch.from_numpy(training.gather(first)).to(device)
+labels = torch.from_numpy(training.labels[first]).to(device)
+mean, colour = torch.tensor(training.mean, device=device), loop.colour_axes(training, base, device)
+model, random = build(base).to(device, memory_format=torch.channels_last), generator(0, 0, "time")
 
 
 # %%
+def augmented():
+    draws = augment.draw(n, side, size, base.augment, random)
+    return augment.training_input(pixels, mean, colour, size, base.augment, draws)
+
+
+def plain():
+    return augment.to_input(augment.centre_crop(pixels, size), augment.centre_crop(mean, size))
+
+
+# %%
+x = plain()
+
+
 def step():
-    with train.autocast(device, precision):
-        scores = model(plain).float()
+    with loop.autocast(device, base.train.precision):
+        scores = model(x).float()
     F.cross_entropy(scores, labels).backward()
 
 
 # %% [markdown]
-# Both ways to make a batch, and one step of the net:
+# A GPU works on while Python goes on, so we wait for it. The times are milliseconds for a mini-batch,
+# medians of seven repeats.
+
 
 # %%
-draws = batches.generator(0, 0, "time")
-timed = {
-    "augmented batch": lambda: augment.training_input(pixels, mean, colour, size, base.augment, draws),
-    "centre crop": lambda: augment.to_input(
-        augment.centre_crop(pixels, size), augment.centre_crop(mean, size)
-    ),
-    "forward and backward": step,
-}
-seconds = {name: timeit.repeat(made, number=1, repeat=7) for name, made in timed.items()}
+def seconds(work):
+    def finished():
+        work()
+        torch.cuda.synchronize() if "cuda" in device else None
+
+    return timeit.repeat(finished, number=1, repeat=7)
+
+
+# %%
+works = {"augmented mini-batch": augmented, "centre crops": plain, "forward and backward": step}
+times = {name: seconds(work) for name, work in works.items()}
+medians = {name: np.median(repeats) for name, repeats in times.items()}
+pd.DataFrame({"ms for a mini-batch": medians}).mul(1000).style.format(precision=1)
 
 # %% [markdown]
-# Milliseconds for a batch, the median of seven:
+# Augmentation has a measurable cost if the augmented mini-batches take longer than the centre crops by
+# a one-sided rank test at 5 % (Mann and Whitney).
 
 # %%
-costs = pd.DataFrame({"ms for a batch": {name: 1000 * np.median(s) for name, s in seconds.items()}})
-costs.style.format(precision=1)
-
-# %%
-Markdown(diagnostics.augmentation_cost(*seconds.values(), batch=n, device=device))
+made, cropped, trained = medians.values()
+test_of_ranks = stats.mannwhitneyu(*list(times.values())[:2], alternative="greater")
+slower = made > cropped and test_of_ranks.pvalue < 0.05
+cost = f"{(made + trained) / (cropped + trained) - 1:.1%}" if slower else "no measurable time"
+Markdown(
+    f"{n / (made + trained):.0f} training images/s with augmentation, {n / (cropped + trained):.0f} without"
+    f" (mini-batches of {n} on `{device}`): augmentation adds **{cost}**."
+)
 
 # %% [markdown]
 # ## What it gains
 #
-# One net with everything, one without crops and flips (always the centre), one without colour
-# noise; the same seeds, so the same initial weights and held-out pictures. Before anything is
-# trained, the settings in which each differs from the baseline:
+# We train one net with all of the augmentation, one without crops and flips (always the centre crop),
+# and one without colour noise. Runs with the same seed have the same initial weights and the same
+# validation images. First, the settings in which each variant differs from the baseline:
 
 # %%
 variants = {
@@ -311,73 +426,96 @@ variants = {
     "no-crops-flips": {"crop": "centre", "flip": False},
     "no-colour-noise": {"colour": "none"},
 }
-specs = {name: base.replace(**fields) for name, fields in variants.items()}
-pd.DataFrame(
-    {name: {f: new for f, (_, new) in base.changes(s).items()} for name, s in specs.items()}
-).T.fillna("as baseline")
+configs = {name: base.replace(**changes) for name, changes in variants.items()}
+differences = {
+    name: {field: new for field, (_, new) in base.changes(config).items()} for name, config in configs.items()
+}
+pd.DataFrame(differences).T.fillna("as baseline")
 
 # %%
-from alexold import contrasts
-
+share = options["share"]
 few = training if share >= 1 else training.holdout(1 - share, seed=0)[0]
-found = study.grid("01_augmentation", specs, range(seeds), scale, few, test, device=device)
+jobs = [
+    runs.Job("01_augmentation", name, config, scale, seed)
+    for seed in range(seeds)
+    for name, config in configs.items()
+]
+found = runs.grid(jobs, few, test, device=device)
+
+# %%
 Markdown(
-    f"{len(found)} runs of {len(found[0]['history'])} epochs on {len(few):,} pictures, of which"
-    f" {validation:.0%} are held out; tested on {len(test):,} pictures. Width {base.net.width:g},"
-    f" on {found[0]['device']}."
+    f"{len(found)} runs of {found.epochs[0]} epochs on {len(few):,} images, of which"
+    f" {base.train.validation:.0%} are held out for validation; tested on {len(test):,} images."
+    f" Width {base.net.width:g}, on {found.device[0]}."
 )
 
+# %% [markdown]
+# The training error is measured in eval mode, on the centre crop, without augmentation. Older rows do
+# not have it in every epoch. For these the figure shows the running error: the mean over an epoch, in
+# training mode and with augmentation.
+
 # %%
-contrasts.variant_curves(found)
+histories = {name: [r["history"] for r in group.row] for name, group in found.groupby("variant", sort=False)}
+in_eval_mode = all(epoch.get("plain_top1") is not None for row in found.row for epoch in row["history"])
+running = {"train_top1": "Training error, running"}
+panels = {"plain_top1": "Training error, eval mode"} if in_eval_mode else running
+chance = 1 - 1 / len(training.classes)
+figures.learning_curves(histories, chance, panels | {"val_top1": "Validation error"})
 
 # %% [markdown]
-# Both errors are measured alike: in eval mode (no dropout), centre view, no augmentation. Rows from
-# before that was so hold the running error of an epoch, on images as they were shown. What counts
-# is the distance from the test error, and the test error itself.
-
+# Overfitting is the test error minus the training error. Both are measured in eval mode (without
+# dropout), on the centre crop, without augmentation. The test error itself matters too; it is that of
+# ten views.
 
 # %%
-Code(inspect.getsource(effects.overfitting) + inspect.getsource(effects.test_error), language="python")
+Code(
+    inspect.getsource(measures.overfitting) + "\n\n" + inspect.getsource(measures.test_error),
+    language="python",
+)
 
 # %% [markdown]
-# Each effect is the difference of the means over seeds, without minus with. Ten views are
-# augmentation themselves, so the error of the centre view comes first.
+# Each effect is a difference of means over seeds, "without" minus "with". Ten views are a kind of
+# augmentation themselves, so the effect on the error of the centre view is shown too.
 
 # %%
-table = effects.variant_effects(found, evidence=study.rows.are_evidence(found))
-known = sum(min(row["n"]) > 1 for row in table)
-contrasts.forest(table, f"{len(table)} effects, {known} of at least two runs in each arm")
+effects = scorecard.effects(found, listed=runs.are_evidence(list(found.row)))
+repeated = sum(min(effect["n"]) > 1 for effect in effects)
+figures.forest(effects, f"{len(effects)} effects, {repeated} of at least two runs in each arm")
 
 # %% [markdown]
 # ## Paper and this study
 #
-# Effects in percentage points, "without" minus "with"; in the intervals seeds and test images both
-# count (docs/protocol.md). The test error is that of ten views averaged. The 2012 logs
-# hold no such pairs of runs.
+# Effects in percentage points, "without" minus "with". The intervals contain the uncertainty from seeds
+# and from test images (docs/protocol.md). The test error is that of ten views. The 2012 logs contain no
+# such pairs of runs.
 
 # %%
-columns = ["name", "paper", "value", "low", "high", "n", "detectable", "verdict"]
-pd.DataFrame(effects.told(table))[columns].style.hide().format(precision=2, na_rep="-")
+table = pd.DataFrame(effects)[["name", "paper", "value", "low", "high", "n", "detectable", "verdict"]]
+table["n"] = [" + ".join(map(str, n)) for n in table["n"]]
+table = table.astype({"paper": float}).replace([np.inf, -np.inf], np.nan)
+table.style.hide().format(precision=2, na_rep="-")
+
+# %% [markdown]
+# The errors of all runs by seed, in per cent: on the test images, ten views, and on training images.
 
 # %%
-errors = pd.DataFrame(
-    [(r["variant"], r["seed"], effects.test_error(r), effects.training_error(r)) for r in found],
-    columns=["variant", "seed", "test error, %", "training error, %"],
-)
-errors.pivot(index="variant", columns="seed").style.format(precision=1, na_rep="-")
+errors = found.rename(columns={"top1": "test error, %", "training": "training error, %"})
+errors = errors.pivot(index="variant", columns="seed", values=["test error, %", "training error, %"])
+errors.style.format(precision=1, na_rep="-")
 
 # %% [markdown]
 # ## Checks that hold at every scale
 
 # %%
-assert {(r["variant"], r["seed"]) for r in found} == {(v, s) for v in specs for s in range(seeds)}
-assert all(np.isfinite(h["train_loss"]) for r in found for h in r["history"])
-assert len({r["data"]["train"] for r in found}) == 1 and len({len(r["history"]) for r in found}) == 1
+assert set(zip(found.variant, found.seed, strict=True)) == {(v, s) for v in configs for s in range(seeds)}
+assert all(np.isfinite(epoch["train_loss"]) for row in found.row for epoch in row["history"])
+assert len({row["data"]["train"] for row in found.row}) == 1 and found.epochs.nunique() == 1
+assert {effect["variant"] for effect in effects} == {*configs} - {"baseline"}
 
 # %% [markdown]
 # ## Limits and next
 #
-# Short runs on few pictures say whether an effect is there, not how large it is after ninety
-# epochs of ImageNet. With colour noise the 2012 code also divides its input by 1.1 and ends both
-# before the end of the run; `no-colour-noise` leaves out all of it. Notebook 03 measures these
-# and the other parts the paper credits at larger scales; notebook 04 trains the net itself.
+# Short runs on few images show whether there is an effect, not how large it is after ninety epochs of
+# ImageNet. Together with the colour noise, the 2012 code divides its input by 1.1, and it ends both
+# before the end of the run. The variant `no-colour-noise` leaves out all of this. Notebook 03 measures
+# these and the other parts of the method at larger scales; notebook 04 trains the net itself.

@@ -9,16 +9,16 @@
 # %% [markdown]
 # # 02 ReLU and tanh
 #
-# **Question.** How much sooner does a net with ReLUs learn than the same net with tanh units?
+# **Question.** How much faster does a net with ReLUs learn than the same net with tanh units?
 #
-# **The paper says** (section 3.1, Figure 1): a four-layer convolutional net reaches 25 % training
-# error on CIFAR-10 *six times* sooner with ReLUs. No regularisation of any kind; the learning
-# rates were chosen independently, to make each as fast as possible. The effect varies with the
+# **The paper** (section 3.1, Figure 1): a four-layer convolutional net reaches 25 % training error on
+# CIFAR-10 *six times* faster with ReLUs. There was no regularisation of any kind, and the learning rates were
+# chosen independently, to make each net learn as fast as possible. The size of the effect varies with the
 # architecture, but nets with ReLUs are consistently several times faster.
 #
-# **What is not said**: which four-layer net, which rates, how many runs. The 2012 code has no net
-# with tanh units. First choice here: its conv-conv-conv-fc example for CIFAR-10, the one with
-# four layers by the paper's own counting. A second stack is a check on the architecture.
+# **The paper does not say** which four-layer net, which learning rates, and how many runs. The 2012 code has
+# no net with tanh units. This notebook uses its conv-conv-conv-fc example for CIFAR-10, which has four layers
+# as the paper counts them. A second net (`stack`) is a check on the architecture.
 #
 # **Run time.** `sample`: about a minute. `cifar10`: hours on a laptop, minutes on a GPU.
 
@@ -26,15 +26,12 @@
 # ## Parameters
 
 # %% tags=["parameters"]
-scale: str = "sample"  # sample or cifar10: which pictures
-stack: str = "four-layer"  # four-layer, local or 80-seconds: which of the 2012 nets
-activations: str = "relu,tanh"  # the first is compared with the last; others: scaled_tanh, leaky_relu, gelu
-learning_rates: str = "0.001,0.003,0.01"  # tried for each; extended where the best one is at an edge
+scale: str = "sample"  # sample or cifar10
+stack: str = "four-layer"  # four-layer, local or 80-seconds: one of the 2012 nets
+activations: str = "relu,tanh"  # the last is compared with the first; others: scaled_tanh, leaky_relu, gelu
+learning_rates: str = "0.001,0.003,0.01"  # tried for each; extended if the best one is at an edge
 seeds: int = 2  # runs of each at its best rate: seeds 1, 2, ...; the search has seed 0
-max_epochs: int = 0  # the end of a run that does not reach 25 %; 0: the scale's own
-workers: int = 1  # runs at a time, in processes of their own; 0: as many as there is room for
-precision: str = "bf16"  # bf16 or fp32 matrices; weights and losses are always fp32
-devices: str = "auto"  # auto, cpu, cuda, cuda:1
+options: dict = {}  # rarer settings: max_epochs, workers, precision, device
 
 # %%
 from functools import partial
@@ -44,71 +41,97 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from alexold import augment, config, diagnostics, nets, plots, race, rows, scorecard, study, train
-from alexold import data as sets
-from alexold.layers import ACTIVATION_LAYERS
+from alexlib import figures
+from alexlib.config import FIGURE1, config_at, scale_of
+from alexlib.data import augment, prepare
+from alexlib.models import build, shapes_and_cost
+from alexlib.models.layers import ACTIVATIONS
+from alexlib.study import features, race, records, runs, scorecard
+from alexlib.training.distributed import pick_device
+from alexlib.training.loop import fit
 
 # %% [markdown]
-# A wrong value fails here, before anything is loaded, with the list of valid ones.
+# The options and their defaults: `max_epochs` ends a run that does not reach 25 % (0: the scale's own);
+# `workers` is the number of runs at a time; `precision` is bf16 or fp32; `device` is auto, cpu or cuda.
 
 # %%
-device, scale_here = study.pick_device(devices), config.scale_of(scale)
-names, rates, counted = race.entries(activations, learning_rates, seeds)
-given = dict(stack=stack, precision=precision, epochs=max_epochs or None)
-base = config.spec_at(config.FIGURE1, scale, input=24 if stack == "local" else None, **given)
-specs = {name: base.replace(activation=name) for name in names}
+known = {"max_epochs": 0, "workers": 1, "precision": "bf16", "device": "auto"}
+if unknown := set(options) - set(known):
+    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
+options = known | options
 
 # %%
-training, test = sets.load(scale_here.source, scale_here.side_for(base))
+device, here = pick_device(options["device"]), scale_of(scale)
+names = [name.strip() for name in activations.split(",")]
+rates = sorted({float(rate) for rate in learning_rates.split(",")})
+if len(names) < 2 or len(rates) < 2 or seeds < 1:
+    raise ValueError("expected two or more activations and learning rates, and one seed or more")
+
+# %%
+fields = {"stack": stack, "precision": options["precision"], "epochs": options["max_epochs"] or None}
+base = config_at(FIGURE1, scale, input=24 if stack == "local" else None, **fields)
+configs = {name: base.replace(activation=name) for name in names}
+training, test = prepare.load(here.source, here.side_for(base))
 chance, target = 1 - 1 / len(training.classes), base.train.target
 Markdown(
-    f"**{len(training):,}** training pictures of {training.side} pixels, {len(training.classes)} classes:"
-    f" {training.origin}. The target: a training error of {target:.0%}."
+    f"**{len(training):,}** training images of {training.side} pixels, {len(training.classes)} classes:"
+    f" {training.origin}. The target is a training error of {target:.0%}."
 )
 
 # %% [markdown]
-# ## The two functions, on three numbers
+# ## The two functions on three numbers
 #
 # $$f(x) = \max(0, x), \quad f'(x) = [x > 0] \qquad\qquad f(x) = \tanh x, \quad f'(x) = 1 - \tanh^2 x$$
 #
-# A tanh unit that is far from zero passes hardly any gradient back, whatever the layers above it
-# want; a ReLU passes all of it or nothing.
+# A tanh unit whose input is far from zero passes almost no gradient to the layers below; a ReLU passes all
+# of it or nothing.
 
 # %%
 x = torch.tensor([-2.0, 0.5, 3.0], requires_grad=True)
-layers = {name: ACTIVATION_LAYERS[name]() for name in ("relu", "tanh")}
+layers = {name: ACTIVATIONS[name]() for name in ("relu", "tanh")}
 gradients = {name: torch.autograd.grad(layer(x).sum(), x)[0] for name, layer in layers.items()}
 torch.testing.assert_close(gradients["relu"], (x > 0).float())
 torch.testing.assert_close(gradients["tanh"], 1 - torch.tanh(x) ** 2)
 pd.DataFrame({name: g.tolist() for name, g in gradients.items()}, index=["f'(-2)", "f'(0.5)", "f'(3)"]).T
 
 # %%
-plots.activation_functions(names)
+x = torch.linspace(-4, 4, 401, requires_grad=True)
+figure, axes = figures.new_figure(9, 3, 1, 2)
+for name, style in figures.styles(names).items():
+    y = ACTIVATIONS[name]()(x)
+    axes[0].plot(x.detach(), y.detach(), **style)
+    axes[1].plot(x.detach(), torch.autograd.grad(y.sum(), x)[0], **style)
+axes[0].set(title="Activation", xlabel="input", ylim=(-1.5, 3))
+axes[1].set(title="Derivative", xlabel="input")
+axes[0].legend()
+figure
 
 # %% [markdown]
 # ## The net
 #
-# Layer by layer; the initial weights are those of the 2012 file, the same for every activation.
+# Layer by layer. The initial weights are those of the 2012 file, the same for every activation.
 
 # %%
-known = {"four-layer": 89_578, "local": 1_116_490, "80-seconds": 145_578}
-whole = config.FIGURE1.replace(stack=stack, input=24 if stack == "local" else 32)
-assert sum(row["parameters"] for row in nets.trace(whole)) == known[stack]
-pd.DataFrame(nets.trace(base)).style.hide().format(thousands=",")
+parameters = {"four-layer": 89_578, "local": 1_116_490, "80-seconds": 145_578}
+whole = FIGURE1.replace(stack=stack, input=24 if stack == "local" else 32)
+assert sum(row["parameters"] for row in shapes_and_cost(whole)) == parameters[stack]
+pd.DataFrame(shapes_and_cost(base)).style.hide().format(thousands=",")
 
 # %% [markdown]
 # ## The learning rate of each
 #
-# The rule, fixed before the runs: of the rates tried (one run each, seed 0), the best one reaches
-# the target in the fewest epochs; if none does, it ends with the lowest training error. If the best
-# one lies at an edge of the grid, the grid is extended beyond it, three times at most.
+# The rule was fixed before the runs. One run is made for each rate (seed 0). The best rate reaches the
+# target in the fewest epochs; if no rate does, it ends with the lowest training error. If the best rate is at
+# an edge of the grid, the grid is extended, three times at most.
 
 
 # %%
 def rows_at(name, rates, seeds):
-    variants = {f"{name}-lr{rate:g}": specs[name].replace(lr=rate) for rate in rates}
-    options = dict(device=device, workers=workers)
-    return study.grid("02_relu_vs_tanh", variants, seeds, scale, training, test, **options)
+    """The rows of the runs with these learning rates and seeds."""
+    config = configs[name]
+    at = {f"{name}-lr{rate:g}": config.replace(lr=rate) for rate in rates}
+    jobs = [runs.Job("02_relu_vs_tanh", n, c, scale, s) for s in seeds for n, c in at.items()]
+    return list(runs.grid(jobs, training, test, device=device, workers=options["workers"]).row)
 
 
 # %%
@@ -119,138 +142,148 @@ def tried(name, rates):
 # %%
 searches = {name: race.search(partial(tried, name), rates, target, chance) for name in names}
 best = {name: rate for name, (rate, _) in searches.items()}
-plots.rate_search({name: found for name, (_, found) in searches.items()}, target, chance)
+
+# %%
+found = {
+    name: {rate: race.reached(history, target, chance) for rate, history in histories.items()}
+    for name, (_, histories) in searches.items()
+}
+table = pd.DataFrame(found).sort_index()
+table.rename_axis("learning rate").style.format(precision=1).format_index("{:g}")
 
 # %% [markdown]
-# ## What arrives where
+# The table has the epochs to the target; `inf` means that the run did not reach it.
+
+# %% [markdown]
+# ## Activations and gradients by layer
 #
-# The same batch through both nets, before training and after two epochs at
-# the best rate of each: how large is what comes out
-# of each layer before its non-linearity, how large the gradient that comes back? A tanh unit whose input
-# is beyond 3 or so is saturated.
+# The same mini-batch goes through both nets, before training and after two epochs at the best rate of each.
+# The figure shows the standard deviation of each layer's output before the non-linearity, and of the
+# gradient of the loss there. A tanh unit whose input is beyond about 3 is saturated.
 
 # %%
 some = np.linspace(0, len(training) - 1, 256).astype(int)
 pixels, labels = torch.tensor(training.gather(some)), torch.tensor(training.labels[some])
-size, mean = base.net.input, torch.tensor(training.mean)
-batch = augment.to_input(augment.centre_crop(pixels, size), augment.centre_crop(mean, size))
+crops = [augment.centre_crop(t, base.net.input) for t in (pixels, torch.tensor(training.mean))]
+batch = augment.to_input(*crops)
 
 
 # %%
 def after(name, epochs):
     torch.manual_seed(0)
-    model, spec = nets.build(specs[name]), specs[name].replace(epochs=epochs, lr=best[name], target=0.0)
-    train.fit(model, training, training.subset([]), spec)
-    return diagnostics.signals(model, batch, labels)
+    model = build(configs[name])
+    config = configs[name].replace(epochs=epochs, lr=best[name], target=0.0)
+    fit(model, training, training.subset([]), config, progress=False)
+    return features.signals(model, batch, labels)
 
 
 # %%
 looks = [(name, epochs) for name in names for epochs in (0, 2)]
-lines = {f"{name}, {epochs} epochs": after(name, epochs) for name, epochs in looks}
-colours, dashes = {name: plots.UNITS.get(name, f"C{i}") for i, name in enumerate(names)}, {0: ":", 2: "-"}
-styles = {f"{name}, {epochs} epochs": dict(color=colours[name], ls=dashes[epochs]) for name, epochs in looks}
-plots.signal_sizes(lines, styles)
+figures.signal_sizes({f"{name}, {epochs} epochs": after(name, epochs) for name, epochs in looks})
 
 # %% [markdown]
 # ## Figure 1
 #
-# Training error against epochs, each activation at its own best rate; the line is the mean, the
-# band its 95 % interval (from three runs). The error of an epoch is the mean over its minibatches while
-# it trains, as in the 2012 code.
+# Training error against epochs, each activation at its own best rate: every run (thin) and the mean (thick).
+# The error of an epoch is the mean over its mini-batches during training, as in the 2012 code.
 
 # %%
-runs = {name: rows_at(name, [best[name]], counted) for name in names}
-plots.figure1(runs, target, chance)
+counted = {name: rows_at(name, [best[name]], range(1, seeds + 1)) for name in names}
+histories = {name: [row["history"] for row in rows] for name, rows in counted.items()}
+title = f"Training error, {training.name}"
+figures.learning_curves(histories, chance, {"train_top1": title}, target)
 
 # %% [markdown]
-# Run by run; one that ends above the target never reaches it, and is counted so.
+# Epochs to the target, run by run. A run that ends above the target never reaches it (`inf`).
 
 # %%
-epochs = {name: [race.reached(r["history"], target, chance) for r in found] for name, found in runs.items()}
-table = [
-    (name, f"{best[name]:g}", f"{np.isfinite(e).sum()} of {len(e)}", ", ".join(race.told(x) for x in e))
-    for name, e in epochs.items()
-]
-columns = ["activation", "learning rate", "reached it", "epochs, run by run"]
-pd.DataFrame(table, columns=columns).style.hide()
+epochs = {n: [race.reached(h, target, chance) for h in some] for n, some in histories.items()}
+table = pd.DataFrame(epochs, index=[f"seed {seed}" for seed in range(1, seeds + 1)]).T
+table.insert(0, "learning rate", pd.Series(best))
+table.style.format(precision=1).format({"learning rate": "{:g}"})
 
 # %% [markdown]
-# ## How many times sooner
+# ## How many times faster
 #
-# The ratio of the geometric mean epochs, the last activation over the first, with Welch's 95 % t interval
-# on the logarithms of the runs' epochs. A run that never reached the target counts with all the epochs
-# that it had, and the ratio is then a bound; if that is so for runs of both, there is no ratio.
+# The ratio of the geometric mean epochs, the last activation over the first, with Welch's 95 % interval on
+# the logarithms of the epochs. A run that never reached the target counts with all its epochs, and the
+# ratio is then only a bound; if this happens in both groups, there is no ratio.
 
 # %%
-slow, fast = names[-1], names[0]
-sooner = race.sooner(runs[slow], runs[fast], target, chance)
-listed = rows.are_evidence(runs[slow] + runs[fast])
-judged = scorecard.relu_speed(runs[slow], runs[fast], chance, evidence=listed)
+slow, fast = counted[names[-1]], counted[names[0]]
+sooner = race.sooner(slow, fast, target)
+ratio, listed = sooner.shown(), records.are_evidence(slow + fast)
+speed = [e for e in scorecard.card(slow + fast, listed) if e["claim"].rule == "race" and e["lines"]]
 Markdown(
-    race.sentence(sooner, slow, fast, target)
-    + f" The paper: {judged['paper']:g} times. Verdict: **{judged['verdict']}**."
+    f"To reach {target:.0%} training error, {names[-1]} takes {sooner.bound} **{ratio['value']:.1f} times**"
+    f" as many epochs as {names[0]} (95 % interval {ratio['low']:.1f} to {ratio['high']:.1f},"
+    f" {len(slow)} and {len(fast)} runs)."
+    + "".join(f" The paper: {e['claim'].paper:g} times. Verdict: **{e['verdict']}**." for e in speed[:1])
 )
 
 # %% [markdown]
-# ### Another target, another ratio
+# ### The ratio depends on the target
 #
-# The ratio depends on the target chosen: the same runs, which have the learning rates that are best for
-# the target above, give another ratio at each training error.
+# The same runs (with the learning rates that are best for the target above) give another ratio at each
+# training error.
 
 # %%
 higher = [error for error in (0.5, 0.45, 0.4, 0.35, 0.3) if target < error < chance]
-by_target = race.by_target(runs[slow], runs[fast], [*higher, target], chance)
-plots.ratio_by_target(by_target, slow, fast)
+by_target = {error: race.sooner(slow, fast, error) for error in [*higher, target]}
+shown = pd.DataFrame({error: e.shown() for error, e in by_target.items() if not e.bound}).T
+
+# %%
+figure, axis = figures.new_figure(6, 3)
+if len(shown):
+    ends = [shown.value - shown.low, shown.high - shown.value]
+    axis.errorbar(100 * shown.index, shown.value, yerr=np.nan_to_num(ends, posinf=0), fmt="o")
+    axis.invert_xaxis()
+axis.set(xlabel="training error to be reached, %", ylabel=f"epochs, {names[-1]} / {names[0]}")
+figure
 
 # %% [markdown]
 # ## In seconds
 #
-# Epochs differ in length too. Runs may have shared their machine with other work, so the speeds are
-# measured here, on this device: a few batches of each net in turns.
+# The duration of an epoch differs too. The table has the median training speed of the runs; they may have
+# shared their machine with other work.
 
 # %%
-speed = race.pace(specs, training, device)
-seconds = race.in_seconds(epochs, base.train.epochs, speed, len(training))
-pd.DataFrame(seconds).style.hide()
+frame = records.rows([row for rows in counted.values() for row in rows])
+frame["activation"] = frame.variant.str.partition("-lr")[0]
+pace = frame.groupby("activation", sort=False).images_per_second.median()
+mean = pd.Series({name: np.exp(np.mean(np.log(e))) for name, e in epochs.items()})
+seconds = pd.DataFrame({"images/s": pace, "seconds to the target": mean * len(training) / pace})
+seconds.style.format(precision=0)
 
 # %% [markdown]
 # ## Does it depend on the net?
 #
-# All stacks whose runs are on record at this scale, by the same rule: best rate of seed 0, then the
-# other seeds where there are some. Another stack is run by `stack="local"` or `stack="80-seconds"`.
+# All nets with runs on record at this scale, by the same rule: the best rate of seed 0, then the other
+# seeds at that rate. Other nets are run with `stack="local"` or `stack="80-seconds"`.
 
 # %%
-on_record = rows.read("02_relu_vs_tanh", scale)
-known, tried_there = race.at_best_rates(on_record, base, chance), race.rates_tried(on_record, base)
-pairs = {stack: (known.get((stack, slow)), known.get((stack, fast))) for stack in nets.STACKS}
-table = {stack: race.sooner(*pair, target, chance) for stack, pair in pairs.items() if all(pair)}
-rates_there = {
-    stack: {
-        f"rates of {name}": ", ".join(f"{r:g}" for r in tried_there[stack, name]) for name in (fast, slow)
-    }
-    for stack in table
-}
-cells = {stack: race.summary(row, slow, fast) | rates_there[stack] for stack, row in table.items()}
-pd.DataFrame(cells).T
+everything = records.read("02_relu_vs_tanh", scale)
+at_best = race.at_best_rates(everything, base)
+stacks = [s for s in parameters if {(s, names[0]), (s, names[-1])} <= set(at_best)]
+nets = {s: race.sooner(at_best[s, names[-1]], at_best[s, names[0]], target) for s in stacks}
+table = pd.DataFrame({s: e.shown() | {"bound": e.bound, "runs": str(e.n)} for s, e in nets.items()}).T
+table[["bound", "value", "low", "high", "runs"]].style.format(precision=1)
 
 # %% [markdown]
-# ## Checks that hold at every scale
+# ## Checks
 
 # %%
-assert all(len({r["seed"] for r in found}) == len(found) == seeds for found in runs.values())
-assert all(0 <= h["train_top1"] <= 1 for found in runs.values() for r in found for h in r["history"])
-assert (
-    all(best[name] in searches[name][1] for name in names)
-    and sooner["low"] <= sooner["value"] <= sooner["high"]
-)
-assert by_target[-1]["value"] == sooner["value"] and len(seconds) == len(names)
-assert stack in table
+assert all(len({r["seed"] for r in rows}) == len(rows) == seeds for rows in counted.values())
+assert all(0 <= h["train_top1"] <= 1 for rows in counted.values() for r in rows for h in r["history"])
+assert all(best[name] in searches[name][1] for name in names)
+assert ratio["low"] <= ratio["value"] <= ratio["high"] and by_target[target] == sooner
+assert stack in stacks
 
 # %% [markdown]
 # ## Limits and next
 #
-# The paper's net, rates and number of runs are unknown. Rates were chosen by one run each on the very
-# quantity that is reported, as the paper did; the runs that count have other seeds. The grid of rates is
-# coarse, so a finer one may move either number. Training error is
-# measured while training, so it is an epoch's mean and lags behind. The interval holds the scatter of
-# runs over seeds, not the choice of the rates. Next: notebook 03, what the other parts of the net are worth.
+# The paper's net, learning rates and number of runs are unknown. The rates were chosen by one run each on the
+# quantity that is reported, as in the paper; the runs that count have other seeds. The grid of rates is
+# coarse, so a finer one may change either number. The training error is measured during training, so it is
+# the mean of an epoch. The interval contains the variation over seeds, not the choice of the rates.
+# Next: notebook 03, the other parts of the net.

@@ -10,391 +10,493 @@
 # # 05 What the net has learned
 #
 # **Question.** What do the first kernels, the last hidden layer and single units of a trained net
-# stand for?
+# respond to?
 #
-# **The paper says** (section 6.1, Figures 3 and 4): the first layer learns kernels for one
-# frequency and orientation and blobs of colour; in every run one tower comes out nearly without
-# colour, the other with. Pictures whose 4096 activations of the last hidden layer are close show
-# the same things, even when their pixels are far apart. Short binary codes of those activations
-# would make the search fast, and better than codes of pixels.
+# **The paper says** (section 6.1, Figures 3 and 4): the first layer learns kernels for one frequency and
+# orientation, and blobs of colour. In every run the kernels of one tower are nearly without colour and
+# those of the other are not. Images whose 4096 activations in the last hidden layer are close show the same
+# things, even if their pixels differ much. Short binary codes of these activations would make the search
+# fast, and should be better than codes of pixels.
 #
-# **What we will see.** Each of these as a number with an interval; and what excites a unit, layer
-# by layer. The net is that of notebook 04, or one that others trained.
+# **What we will see.** Each of these as a number with an interval; and the images that maximally activate
+# some units, layer by layer. The net is that of notebook 04, or one that others trained.
 #
-# **Run time.** `sample`: half a minute, after notebook 04 (else its net is trained first).
-# `imagenette`: two minutes on a CPU. `imagenet`: a GPU; features of a training picture take 16 kB of
-# memory, `among` bounds them.
+# **Run time.** `sample`: half a minute after notebook 04 (otherwise its net is trained first).
+# `imagenette`: two minutes on a CPU. `imagenet`: a GPU; the activations of each training image take 16 kB
+# of memory, and the option `among` limits their number.
 
 # %% [markdown]
 # ## Parameters
 #
-# Those of notebook 04 choose its run; a finished one is opened, not trained again.
+# Those of notebook 04 choose its run; a finished run is opened, not trained again.
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
-spec: str = "source2012"  # source2012 or paper: which reading of AlexNet
-epochs: int = 0  # passes through the training pictures; 0: the scale's own
-batch: int = 0  # pictures in a minibatch; 0: the scale's own
+spec: str = "source2012"  # source2012 or paper: the config
+epochs: int = 0  # passes through the training images; 0: the scale's own number
 seed: int = 0  # of the run, and of what is drawn at random here
-precision: str = "bf16"  # bf16 or fp32 matrices; weights and losses are always fp32
-devices: str = "auto"  # auto, cpu, cuda, cuda:1; two with a comma between to train: cuda:0,cuda:1
-data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's pictures
-on_error: str = "raise"  # raise or skip: what to do with pictures that cannot be decoded
-pictures: bool = True  # False leaves photographs out of the figures, for reports that are published
-folder: str = ""  # a run under runs/ to look at as it stands; "" is the run of these settings
-weights: str = ""  # a file of weights by others (torchvision's .pth, Caffe's .npy) in place of a run
-queries: int = 500  # test pictures that look for neighbours, at random; 0: all
-among: int = 0  # training pictures among which they look, at random; 0: all
-layer: str = "conv5"  # conv1 to conv5, fc6 to fc8: whose units are shown with what excites them
+fields: dict = {}  # other fields of the config, e.g. {"batch": 64, "lr": 0.002, "precision": "fp32"}
+options: dict = {}  # rarer settings: see the next cell
+
+# %%
+known = {
+    "device": "auto",  # auto, cpu, cuda or cuda:1; two with a comma between them train one tower each
+    "folder": "",  # a run below runs/ to look at as it is now; "": the run of these settings
+    "weights": "",  # a file of weights by others (torchvision's .pth, Caffe's .onnx) in place of a run
+    "queries": 500,  # test images whose neighbours are looked for, drawn at random; 0: all
+    "among": 0,  # training images among which they are looked for, drawn at random; 0: all
+    "layer": "conv5",  # conv1 to conv5, fc6 to fc8: the layer whose units are shown
+    "data": "",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
+    "on_error": "raise",  # raise or skip: what to do with images that cannot be decoded
+    "pictures": True,  # False leaves photographs out of the figures, for reports that are published
+}
+if unknown := set(options) - set(known):
+    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
+options = known | options
+
+# %% [markdown]
+# What this notebook uses of Python's libraries and of `alexlib`:
 
 # %%
 import inspect
+import io
+import json
+from dataclasses import replace
 
+import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+import scipy
 import torch
+import torch.nn.functional as F
+import torchvision
 from IPython.display import Code, Markdown
 
-from alexold import config, feature_plots, features, foreign, glimpse, plots, retrieval, study, towers, train
-from alexold import data as sets
+# %%
+from alexlib import figures, models
+from alexlib.config import config_at, runs_root, scale_of
+from alexlib.data import prepare
+from alexlib.data.images import Feed, generator
+from alexlib.study import features, measures, runs, scorecard, verdicts
+from alexlib.training import loop
+from alexlib.training.distributed import pick_towers
 
 # %% [markdown]
-# A wrong value fails here, before anything is loaded, with the list of valid ones.
+# A wrong value causes an error here, before anything is loaded; the message lists the valid ones.
 
 # %%
-scale = glimpse.settings(folder)["scale"] if folder else scale
-device, seed, lengths = study.pick_towers(devices, scale), study.pick_seed(seed), (8, 16, 32, 64, 128, 256)
-bits = 32  # the length of codes that the closing table compares
-chosen = {"epochs": epochs or None, "batch": batch or None, "precision": precision}
-reading, chosen_scale = config.spec_at(spec, scale, **chosen), config.scale_of(scale)
-assert layer in features.LAYERS, f"layer {layer!r}: valid ones: {', '.join(features.LAYERS)}"
+config = config_at(spec, scale, epochs=epochs or None, **fields)
+own = {key: getattr(config.train, key) for key in ("epochs", "batch", "precision")}
+changes = config_at(spec, scale, **own).changes(config)
+names = [spec, *(f"{key}={value}" for key, (_, value) in changes.items())]
+job = runs.Job("04_train", "+".join(names).replace(" ", "")[:120], config, scale, seed)
+if options["folder"]:
+    job = runs.Job.of(json.loads((runs_root() / options["folder"] / "config.json").read_text()))
+chosen, device = scale_of(job.scale), pick_towers(options["device"], job.scale)
+
+# %%
+layer, show_images = options["layer"], options["pictures"]
+if layer not in features.LAYERS:
+    raise ValueError(f"layer {layer!r}: valid ones: {', '.join(features.LAYERS)}")
+lengths, bits = (8, 16, 32, 64, 128, 256), 32  # of codes; the closing table compares those of 32 bits
 
 # %% [markdown]
-# ## The net and the pictures
+# ## The net and the images
 
 # %%
-training, test = sets.load(data or chosen_scale.source, chosen_scale.side, on_error=on_error)
-reading = reading.replace(classes=len(training.classes))
-if folder:
-    run = glimpse.glimpse(folder, training, test, device)
-elif not weights:
-    run = study.run("04_train", spec, reading, scale, training, test, seed=seed, device=device)
-net = foreign.load(weights) if weights else features.of_run(run, training)
-net = net.to(device.split(",")[0])
+source, side = options["data"] or chosen.source, chosen.side_for(job.config)
+training, test = prepare.load(source, side, options["on_error"])
+job = replace(job, config=job.config.replace(classes=len(training.classes)))
+if options["folder"]:
+    run = runs.weights_so_far(options["folder"], training, test, device)
+elif not options["weights"]:
+    run = runs.run(job, training, test, device=device)
 
 # %%
-asked_rows = features.drawn(len(test), queries, seed)
-asked, searched = test.subset(asked_rows), training.subset(features.drawn(len(training), among, seed))
+weights = options["weights"]
+net = features.load_weights(weights) if weights else features.of_run(run, training)
+net.model.to(device.split(",")[0])
+size, towers = len(net.mean), getattr(getattr(net.model, "net", None), "towers", 1)
+
+
+# %%
+def drawn(images, count):
+    """Indices of some of the images, at random, in rising order; 0: all."""
+    order = torch.randperm(len(images), generator=generator(seed, len(images), "drawn"))
+    return order[: count or len(images)].sort().values.numpy()
+
+
+# %% [markdown]
+# The test images whose neighbours are looked for are the *queries*.
+
+# %%
+asked_rows = drawn(test, options["queries"])
+asked, searched = test.subset(asked_rows), training.subset(drawn(training, options["among"]))
 Markdown(
-    f"**{net.origin}**, {net.towers} tower{'s' * (net.towers > 1)}, windows of {net.size} pixels,"
-    f" {len(net.classes)} classes. **{len(asked):,}** of {len(test):,} test pictures look for neighbours"
-    f" among **{len(searched):,}** of {len(training):,} training pictures: {training.origin}."
+    f"**{net.origin}**, {towers} tower{'s' * (towers > 1)}, input of {size} x {size} pixels,"
+    f" {len(net.classes)} classes. **{len(asked):,}** of {len(test):,} test images are queries; their"
+    f" neighbours are looked for among **{len(searched):,}** of {len(training):,} training images:"
+    f" {training.origin}."
 )
 
 # %% [markdown]
 # ## The first layer (Figure 3)
 #
-# Kernels of 11 x 11 x 3, a tower above the other, each scaled to its own range. The paper describes two
-# kinds, and the rule for both leaves out the mean of each colour, so that a flat tint does not count:
+# Kernels of 11 x 11 x 3, one tower above the other, each scaled to its own range. The paper describes two
+# kinds. The mean of each colour is left out in the rules for both, so that a uniform tint does not count:
 #
-# - A **grating** has half of its energy or more at one non-zero frequency and orientation (within 1 cycle
-#   per kernel), and at most half of that at the same frequency turned by 90 degrees.
-# - A **colour blob** is no grating and has half of its energy or more off the grey axis (red = green = blue)
-#   at 2 cycles per kernel or fewer.
-#
-# Kernels that count come first in each tower, in a frame of their kind's colour.
+# - A **grating** (black frame) has at least half of its energy at one non-zero frequency and orientation
+#   (within 1 cycle per kernel), and at most half of that at the same frequency turned by 90 degrees.
+# - A **colour blob** (red frame) is not a grating and has at least half of its energy off the grey axis
+#   (red = green = blue) at 2 cycles per kernel or fewer.
 
 # %%
-kernels = net.layer("conv1").weight.detach().float().cpu()
+kernels = net.model.conv1.weight.detach().float().cpu()
 kinds = features.kinds(kernels)
-feature_plots.kernels(kernels, kinds, net.towers)
+figures.kernels(kernels, towers, kinds)
 
 # %% [markdown]
 # The two shares of energy for each kernel, and for 2,000 kernels of white noise, as all kernels are before
 # training. Dashed: one half.
 
 # %%
-energy, noise = (features.kernel_energy(k) for k in (kernels, features.white_noise(kernels, 2000, seed)))
-feature_plots.kernel_energy(energy, noise, kinds)
+noise = torch.randn(2000, *kernels.shape[1:], generator=generator(seed, 0, "kernels"))
+energy, noise_energy = features.kernel_energy(kernels), features.kernel_energy(noise)
+figure, axis = figures.new_figure(7, 3.2)
+axis.plot(*noise_energy, ".", ms=2, color=figures.PALE, label="white noise")
+for kind, colour in {"neither": figures.GREY, "blob": figures.RED, "grating": figures.BLACK}.items():
+    axis.plot(*energy[:, kinds == kind], "o", ms=5, mec="white", mew=0.5, color=colour, label=kind)
+axis.plot([0.5, 0.5, 0.5, 0], [0, 1, 0.5, 0.5], "k--", lw=0.8)
+axis.set(xlim=(0, 1), xlabel="share of energy at one frequency and orientation")
+axis.set(ylim=(0, 1), ylabel="share of energy off the\ngrey axis, low frequency")
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+figure
 
 # %%
-pd.Series(features.kernel_kinds(kernels), name="share of kernels").to_frame().style.format("{:.1%}")
+share = pd.Series(kinds).value_counts(normalize=True).reindex(["grating", "blob", "neither"], fill_value=0)
+share.to_frame("share of kernels").style.format("{:.1%}")
 
 # %% [markdown]
 # ## Colour and the two towers
 #
-# The paper speaks of every run: here are all runs of this scale that are on record, with their number of
-# updates. *Colour* is the share of a kernel's energy off the grey axis. *p*: how often kernels dealt out at
-# random would differ in colour as much as those of the two towers, or more. The claim is judged only for
-# runs of at least 84,000 updates, a tenth of the paper's 840,000 (`docs/protocol.md`, section 6); a run with
-# fewer says nothing for or against it.
+# The paper speaks of every run. The table and the figure have all runs of this scale that are on record, with
+# their number of updates. *Colour* is the mean share of a kernel's energy off the grey axis. *p* is the
+# probability that the two means differ as much as here, or more, if the kernels are assigned to the towers at
+# random. The claim is judged only for runs of at least 84,000 updates, a tenth of the paper's 840,000
+# (`docs/protocol.md`, section 6); a shorter run is not evidence for or against it.
 
 # %%
-from alexold import findings, tower_plots, verdicts
-
-colours = findings.colours(scale)
-if weights:
-    colours = [findings.colour_row(net.origin, colour) for colour in towers.colour(net.model).values()]
-tower_plots.colour_figure(colours) if colours else Markdown("*There is no run with two towers.*")
+found = []
+for row in [] if weights else runs.read(scale=job.scale):
+    if "colour" in row and row["history"]:
+        name = f"{row['study'][:2]} {row['variant']}, seed {row['seed']}"
+        found.append((name, row["history"][-1]["step"], *row["colour"]["means"], row["colour"]["p"]))
+for colour in features.tower_colour(net.model).values() if weights else ():
+    found.append((net.origin, None, *colour["means"], colour["p"]))
+colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "p"])
 
 # %%
-long_runs = [row for row in colours if (row["updates"] or 0) >= verdicts.UPDATES]
+figures.tower_colours(colours) if len(colours) else Markdown("*There is no run with two towers.*")
+
+# %%
 updates = "an unknown number of" if weights else f"{run.row['history'][-1]['step']:,}"
+long_runs = int((colours.updates.fillna(0) >= verdicts.UPDATES).sum())
 Markdown(
     f"This net was trained with **{updates} updates**. Runs above with at least {verdicts.UPDATES:,} updates:"
-    f" **{len(long_runs)}** of {len(colours)}" + (": no verdict." if not long_runs else ".")
+    f" **{long_runs}** of {len(colours)}" + (": no verdict." if not long_runs else ".")
 )
 
 # %% [markdown]
-# ## What it says about test pictures (Figure 4, left)
+# ## Predictions for test images (Figure 4, left)
 #
-# All test pictures go through the net once, centre view; every layer's output is kept, of each map
-# the strongest value. The five most probable classes of eight pictures drawn at random; the true
-# class, named on top, in orange.
+# All test images go through the net once (centre view), and the output of every layer is kept; of each
+# feature map, the largest value. The figure has the five most probable classes of eight images that were
+# drawn at random. The name of the true class is above the image, and its bar is green.
 
 # %%
 made = features.activations(net, test, features.LAYERS)
-names = [*net.classes, *(name for name in test.classes if name not in net.classes)]
-true = np.array([names.index(name) for name in test.classes])[test.labels]
-unknown = len(names) - len(net.classes)  # classes of these pictures that the net was not trained for
+class_names = [*net.classes, *(name for name in test.classes if name not in net.classes)]
+true = np.array([class_names.index(name) for name in test.classes])[test.labels]
+unknown = len(class_names) - len(net.classes)  # classes of these images that the net was not trained for
 probabilities = np.pad(made["fc8"].softmax(1), ((0, 0), (0, unknown)))
 
 # %%
 shown = np.random.default_rng(seed).choice(len(test), 8, replace=False)
-plots.predictions(test.gather(shown), true[shown], probabilities[shown], names, pictures)
+figures.predictions(test.gather(shown), true[shown], probabilities[shown], class_names, show_images)
 
 # %%
-errors = train.score(probabilities, true)
+errors = loop.score(probabilities, true)
 Markdown(
-    f"Centre view, {errors['n']:,} test pictures: top-1 error **{errors['top1']:.1%}**, top-5 error"
-    f" **{errors['top5']:.1%}**. Classes of these pictures that the net does not know: {unknown}."
+    f"Centre view, {errors['n']:,} test images: top-1 error **{errors['top1']:.1%}**, top-5 error"
+    f" **{errors['top5']:.1%}**. Classes of these images that the net does not know: {unknown}."
 )
 
 # %% [markdown]
 # ## Neighbours, on three numbers
 #
-# Two pictures are as far apart as their vectors $x$ and $y$:
+# The distance of two images is that of their vectors $x$ and $y$:
 #
 # $$d(x, y) = \Big(\sum_i (x_i - y_i)^2\Big)^{1/2}$$
 #
-# *Precision* is the share of the nearest that are of the query's class. Below, a query of class 0 and
-# five others. The third is nearest, the first two come next, both 5 away. Of the two nearest, one is
-# the third, of class 0, and the other one of a pair of which one is of class 0: the precision is
-# $(1 + 1/2) / 2$.
+# *Precision* is the share of the nearest images that are of the query's class. Below are a query of class 0
+# and five other vectors. The third one is the nearest. The first two are next, both at a distance of 5. The
+# two nearest are therefore the third one, which is of class 0, and one of the first two, of which one is of
+# class 0: the precision is $(1 + 1/2) / 2$.
 
 # %%
 query, others = torch.zeros(1, 3), torch.tensor([[3.0, 4, 0], [0, 0, 5], [0, 1, 0], [9, 0, 0], [0, 9, 9]])
-tiny = retrieval.search(query, others, [0], [0, 1, 0, 1, 1], ks=(1, 2))
-assert tiny.nearest[0, 0] == 2 and tiny.precision.tolist() == [[1, (1 + 1 / 2) / 2]]
-torch.cdist(query, others)
+tiny, of_class = torch.cdist(query, others), torch.tensor([[True, False, True, False, False]])
+assert tiny.argmin() == 2 and features.precision(tiny, of_class, 1) == 1
+assert features.precision(tiny, of_class, 2) == (1 + 1 / 2) / 2
+tiny
 
 # %%
-Code(inspect.getsource(retrieval.precision), language="python")
+Code(inspect.getsource(features.precision), language="python")
 
 # %% [markdown]
 # ## Nearest neighbours (Figure 4, right)
 #
-# The vectors are what the last hidden layer puts out after its ReLU, 4096 numbers in the paper and
-# fewer in a narrow net; beside them the pixels of the same windows, minus the mean image. Distances of
-# all pairs are computed block by block, in bounded memory.
+# The vectors are the outputs of the last hidden layer after its ReLU (4096 numbers in the paper, fewer in a
+# narrow net), and for comparison the pixels of the same central windows, minus the mean image. The
+# distances of all queries to all training images are computed part by part.
+
+
+# %%
+def inputs(images, device="cpu"):
+    """What the net is given of images, part by part: float32 (n, 3, size, size)."""
+    for pixels, _ in Feed(images)(torch.arange(len(images)).split(128)):
+        yield net.input(pixels).to(device)
+
 
 # %%
 fc7, base = made["fc7"].relu()[asked_rows], features.activations(net, searched, ["fc7"])["fc7"].relu()
-ks, classes = (1, 2, 6, 20, 100), (asked.labels, searched.labels)
-by_features = retrieval.search(fc7, base, *classes, ks)
-pixels = [features.Pixels(images, net.size) for images in (asked, searched)]
-by_pixels = retrieval.search(*pixels, *classes, ks, others=by_features.nearest[:, :6])
+asked_pixels = torch.cat([x.flatten(1) for x in inputs(asked)])
+away = {"features": torch.cdist(fc7, base)}
+away["pixels"] = torch.cat([torch.cdist(asked_pixels, x.flatten(1)) for x in inputs(searched)], 1)
+near = {name: distance.topk(6, largest=False).indices for name, distance in away.items()}
 
 
 # %%
 def beside(rows):
-    found = {"features": by_features, "pixels": by_pixels}
-    near = {name: features.pictures_at(searched, f.nearest[rows, :6]) for name, f in found.items()}
-    return feature_plots.neighbours(asked.gather(rows), asked.labels[rows], near, test.classes, pictures)
+    found = np.concatenate([near[name][rows] for name in near], 1)  # (rows, 12)
+    pixels = np.concatenate([asked.gather(rows)[:, None], searched.gather(found)], 1)
+    labels, heads = asked.labels[rows], {0: "test image", 1: "by features", 7: "by pixels"}
+    shown = np.concatenate([labels[:, None], searched.labels[found]], 1)
+    return figures.image_rows(pixels, shown, test.classes, labels, heads, None, show_images)
 
 
 # %% [markdown]
-# Five test pictures drawn at random, each with the six training pictures that are nearest to it:
+# Five queries drawn at random, each with the six training images that are nearest to it by features, and
+# the six that are nearest by pixels. Green frames: of the query's class.
 
 # %%
 beside(np.random.default_rng(seed).choice(len(asked), 5, replace=False))
 
 # %% [markdown]
-# In JupyterLab, pick another test picture:
-
-# %%
-import ipywidgets as widgets
-
-from alexold import gallery
-
-picture = widgets.IntSlider(max=len(asked) - 1, description="picture", continuous_update=False)
-neighbours = widgets.Image(width=1000)
+# In JupyterLab, choose another query:
 
 
 # %%
-def pick(_=None):
-    neighbours.value = gallery.png(beside([picture.value]))
+def png(figure):
+    figure.savefig(file := io.BytesIO(), format="png")
+    return file.getvalue()
 
 
 # %%
-picture.observe(pick, "value")
-pick()
-widgets.VBox([picture, neighbours])
+number = widgets.IntSlider(max=len(asked) - 1, description="query", continuous_update=False)
+neighbours = widgets.Image(value=png(beside([0])), width=1000)
+number.observe(lambda change: setattr(neighbours, "value", png(beside([change.new]))), "value")
+widgets.VBox([number, neighbours])
 
 # %% [markdown]
-# The same for all queries: precision against the number of nearest that count. The bands are 95 %
+# The precision for all queries, against the number of nearest images that count. The bands are 95 %
 # intervals over queries.
 
 # %%
-chance = retrieval.chance(*classes).mean()
-feature_plots.precision_curves(ks, {"features": by_features.precision, "pixels": by_pixels.precision}, chance)
+same = torch.from_numpy(asked.labels)[:, None] == torch.from_numpy(searched.labels)
+ks, chance = [k for k in (1, 2, 6, 20, 100) if k <= len(searched)], same.double().mean().item()
+shares = {
+    name: torch.stack([features.precision(distance, same, k) for k in ks], 1).numpy()
+    for name, distance in away.items()
+}
+figures.precision_curves(ks, shares, {"chance": chance}, "number of nearest training images")
 
 # %% [markdown]
-# The paper adds that these neighbours are generally not close pixel by pixel. So: how many training
-# pictures are nearer to the query by pixels than its neighbour by features? None, if both measures
-# said the same; half of them, if pixels said nothing.
+# The paper adds that these neighbours are generally not close pixel by pixel. How many training images are
+# nearer to the query by pixels than its neighbour by features? None, if the two distances had the same
+# order; half of them (dashed), if the pixels said nothing about the features.
 
 # %%
-feature_plots.pixel_ranks(by_pixels.ranks)
+chosen_distance = away["pixels"].gather(1, near["features"])  # (queries, 6)
+ranks = torch.stack(
+    [(away["pixels"] < one[:, None]).double().mean(1) for one in chosen_distance.T], 1
+).numpy()
+figure, axis = figures.new_figure(6.5, 3)
+axis.ecdf(100 * ranks.ravel(), color=figures.RED, label="neighbours\nby features")
+axis.plot([0, 100], [0, 1], "k--", lw=0.8, label="images\nat random")
+axis.set(xlabel="training images that are nearer by pixels, %", ylabel="share of neighbours")
+axis.set(title=f"Median: {100 * np.median(ranks):.1f} %", xlim=(0, 100))
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+figure
 
 # %% [markdown]
 # ## Short codes, on three numbers
 #
-# A code keeps, for each of some axes $a_j$, on which side of the mean $m$ a vector lies: bit $j$ is
-# $(x - m) \cdot a_j > 0$. Codes are compared by the number of bits in which they differ, their Hamming
-# distance. Three axes, two vectors:
+# A code has one bit for each of some axes $a_j$. Bit $j$ tells on which side of the mean $m$ a vector lies:
+# it is 1 if $(x - m) \cdot a_j > 0$. The distance of two codes is the number of bits in which they differ
+# (Hamming distance). Three axes and two vectors:
 
 # %%
-middle, axes = torch.zeros(2), torch.tensor([[1.0, 0, 1], [0, 1, 1]])
-two = retrieval.codes(torch.tensor([[2.0, -1.0], [-1.0, -3.0]]), middle, axes)
-assert two.tolist() == [[True, False, True], [False, False, False]]
-assert retrieval.hamming(two[:1], two[1:]).item() == 2
+axes = torch.tensor([[1.0, 0, 1], [0, 1, 1]])
+two = (torch.tensor([[2.0, -1.0], [-1.0, -3.0]]) @ axes > 0).float()  # the mean is 0
+assert two.tolist() == [[1, 0, 1], [0, 0, 0]]
+assert torch.cdist(two[:1], two[1:], p=0).item() == 2
 
 # %% [markdown]
 # ## Short codes of features and of pixels
 #
-# The paper proposes an auto-encoder, and did not try it. A linear one learns the axes of largest
-# variance (PCA); axes drawn at random, once, learn nothing. Both are tried on features, and on the pixels
-# of pictures shrunk to 32 x 32. Many short codes are equally far from a query; the precision is then the
-# mean over all choices among them.
+# The paper proposes an auto-encoder and did not try it. A linear one learns the axes of largest variance
+# (PCA). Axes drawn at random are not learned at all. Both are tried on features, and on the pixels of images
+# shrunk to 32 x 32. Many short codes have equal distances from a query; the precision is then the mean over
+# all choices among them.
 #
-# Dashed: the same vectors without codes. A vector's length leaves no trace in its code, so the line to
-# reach is also drawn for distances by angle.
+# Horizontal lines: the same vectors without codes. A code does not depend on the length of the vector minus
+# the mean, so the precision for distances by angle is also drawn.
+#
+# The pixels of the shrunk images, and the precision of codes of any vectors on any axes:
 
 # %%
-small = [features.Pixels(images, net.size, 32)[:] for images in (asked, searched)]
-shares = {}
-for name, vectors in {"features": (fc7, base), "pixels": small}.items():
-    learned = retrieval.learned_axes(vectors[1], max(lengths), seed)
-    random = retrieval.random_axes(vectors[1].shape[1], max(lengths), seed)
-    for kind, axes in {"learned": learned, "random": random}.items():
-        shares[name, kind] = retrieval.code_precision(*vectors, *classes, axes, lengths)
+small = [torch.cat([F.adaptive_avg_pool2d(x, 32).flatten(1) for x in inputs(i)]) for i in (asked, searched)]
+
 
 # %%
-six = by_features.precision[:, ks.index(6)]
-by_angle = retrieval.search(fc7 - base.mean(0), base - base.mean(0), *classes, (6,), measure=retrieval.angle)
-small_six = retrieval.search(*small, *classes, (6,)).precision
-levels = {"features": six.mean(), "features, by angle": by_angle.precision.mean(), "pixels": small_six.mean()}
-feature_plots.code_curves(lengths, shares, levels | {"chance": chance}, bits)
+def precisions(queries, base, axes):
+    """The precision at six of codes of each length, (Q, lengths)."""
+    mine, theirs = (((x - base.mean(0)) @ axes > 0).float() for x in (queries, base))
+    away = [torch.cdist(mine[:, :n], theirs[:, :n], p=0) for n in lengths]
+    return torch.stack([features.precision(distance, same, 6) for distance in away], 1).numpy()
+
+
+# %% [markdown]
+# Both kinds of axes for both kinds of vectors:
 
 # %%
-at, means = lengths.index(bits), {pair: share.mean(0) for pair, share in shares.items()}
-kept = means["features", "learned"][at] / six.mean()
-ahead = means["features", "random"] > means["features", "learned"]
+code_shares, longest = {}, max(lengths)
+for name, (queries, vectors) in {"features": (fc7, base), "pixels": small}.items():
+    torch.manual_seed(seed)
+    learned = torch.pca_lowrank(vectors, min(longest + 64, *vectors.shape), niter=8)[2][:, :longest]
+    at_random = torch.randn(vectors.shape[1], longest, generator=generator(seed, 0, "codes"))
+    code_shares[f"{name}, learned axes"] = precisions(queries, vectors, learned)
+    code_shares[f"{name}, random axes"] = precisions(queries, vectors, at_random)
+
+# %%
+angle = 1 - F.normalize(fc7 - base.mean(0)) @ F.normalize(base - base.mean(0)).T
+without = {"features": away["features"], "features, by angle": angle, "pixels": torch.cdist(*small)}
+levels = {name: features.precision(d, same, 6).mean().item() for name, d in without.items()}
+figures.precision_curves(lengths, code_shares, levels | {"chance": chance}, "bits of a code")
+
+# %% [markdown]
+# The means behind the curves, by number of bits:
+
+# %%
+means = pd.DataFrame({name: share.mean(0) for name, share in code_shares.items()}, index=lengths).T
+means.style.format(precision=3)
+
+# %%
+units, kept = fc7.shape[1], means.loc["features, learned axes", bits] / levels["features"]
+ahead = [n for n in lengths if means[n]["features, random axes"] > means[n]["features, learned axes"]]
 Markdown(
-    f"{fc7.shape[1]:,} real numbers take {4 * fc7.shape[1]:,} bytes a picture, {bits} bits {bits // 8}: one"
-    f" {32 * fc7.shape[1] // bits:,}th. With learned axes they keep **{kept:.0%}** of the precision. Random"
-    f" axes do better than learned ones at {', '.join(map(str, np.array(lengths)[ahead])) or 'no number of'}"
-    " bits: each axis has one bit, however little varies along it."
+    f"{units:,} real numbers take {4 * units:,} bytes for each image, and {bits} bits take {bits // 8} bytes,"
+    f" a factor of {32 * units // bits:,}. With learned axes these bits keep **{kept:.0%}** of the precision."
+    f" Numbers of bits for which random axes do better than learned ones: {ahead or 'none'}. (Each learned"
+    " axis has one bit, however little the vectors vary along it.)"
 )
 
 # %% [markdown]
-# The means behind the curves, by bits:
-
-# %%
-pd.DataFrame({", ".join(pair): values for pair, values in means.items()}, index=lengths).T.style.format(
-    precision=3
-)
-
-# %% [markdown]
-# ## What excites a unit
+# ## Images that maximally activate a unit
 #
-# Units of the layer named above, drawn at random among those that any test picture excites, and the
-# eight test pictures that excite each most. The white frame in a picture is what the unit sees of it
-# where it is strongest.
+# Units of the layer named above, drawn at random among those that any test image activates, and the eight
+# test images that activate each of them most. The white frame in an image is the part that the unit sees
+# where its activation is largest. Green frames: of the commonest class among the eight.
+
 
 # %%
-alive = {name: values.amax(0) > 0 for name, values in made.items()}
+def most_active(units):
+    places, boxes = features.exciting(net, test, layer, made[layer], units)
+    inner = slice((test.side - size) // 2, (test.side + size) // 2)
+    windows, labels = test.gather(places.numpy())[:, :, inner, inner], test.labels[places.numpy()]
+    wanted = [np.bincount(row).argmax() for row in labels]
+    return figures.image_rows(windows, labels, test.classes, wanted, (), boxes, show_images)
+
+
+# %%
+alive = {name: (values.amax(0) > 0).numpy() for name, values in made.items()}
 units = np.random.default_rng(seed).permutation(np.flatnonzero(alive[layer]))[:5]
-excited = features.exciting(net, test, layer, made[layer], units)
-feature_plots.exciting(*excited, [f"{layer}, {unit}" for unit in units], test.classes, pictures)
+figure = most_active(units)
+for axis, unit in zip(figure.axes[::8], units, strict=False):
+    axis.set_ylabel(f"{layer}, {unit}")
+figure
 
 # %% [markdown]
-# In JupyterLab, pick another unit:
+# In JupyterLab, choose another unit:
 
 # %%
 unit = widgets.IntSlider(max=made[layer].shape[1] - 1, description="unit", continuous_update=False)
-strongest = widgets.Image(width=800)
-
-
-# %%
-def excite(_=None):
-    found = features.exciting(net, test, layer, made[layer], [unit.value])
-    figure = feature_plots.exciting(*found, [f"{layer}, {unit.value}"], test.classes, pictures)
-    strongest.value = gallery.png(figure)
-
-
-# %%
-unit.observe(excite, "value")
-excite()
+strongest = widgets.Image(value=png(most_active([0])), width=800)
+unit.observe(lambda change: setattr(strongest, "value", png(most_active([change.new]))), "value")
 widgets.VBox([unit, strongest])
 
 # %% [markdown]
-# How much of one class are such pictures? For every unit of every layer, the share of the commonest
-# class among its nine. Units of fc8 are the classes themselves.
+# How many of these images are of one class? For every unit of every layer: the share of the commonest class
+# among the nine test images that activate it most. Boxes: quartiles of the units of a layer, with the median;
+# triangles: means. Units of fc8 are the classes themselves. Dashed: the mean for images at random.
+
 
 # %%
-purities = {name: features.purity(made[name][:, alive[name]], test.labels) for name in features.LAYERS}
-at_random = features.purity(retrieval.random_axes(len(test), 1000, seed), test.labels)
-feature_plots.purity_by_layer(purities, at_random.mean(), 9)
+def purity(values):
+    classes = torch.from_numpy(test.labels)[values.topk(9, dim=0).indices]
+    return (classes == classes.mode(0).values).double().mean(0)
+
+
+# %%
+purities = {name: purity(values[:, alive[name]]).numpy() for name, values in made.items()}
+at_random = purity(torch.randn(len(test), 1000, generator=generator(seed, 0, "codes"))).mean().item()
+figure, axis = figures.new_figure(7, 3)
+axis.boxplot(list(purities.values()), tick_labels=list(purities), showmeans=True, showfliers=False)
+axis.axhline(at_random, color=figures.BLACK, lw=0.8, ls="--")
+axis.set(ylim=(0, 1.02), ylabel="share of one class among\na unit's nine images")
+figure
 
 # %% [markdown]
 # ## Weights that others trained
 #
-# `weights` names a file, and this notebook looks at that net instead. Two kinds are read, each into the
-# net it belongs to. Nothing in a file is run: torch's are read by its loader for weights alone, a
-# .npy, which is a pickle, by one that makes arrays of floats and refuses everything else.
+# The option `weights` names a file; this notebook then looks at that net instead. Two kinds of files can be
+# read. Neither of them can run code when it is read.
 #
-# - **Caffe**, as TensorFlow's users pass it on (`bvlc_alexnet.npy`): the two towers of the paper, trained
-#   without colour noise. Kernels are stored as (row, column, in, out), colours from blue to red.
-# - **torchvision** (`alexnet-owt-7be5be79.pth`): *not* the net of 2012. One tower, fewer kernels in most
-#   layers, no response normalisation, pixels in 0..1 divided by standard deviations.
+# - **Caffe** (`bvlcalexnet-12.onnx` of the ONNX Model Zoo): the net of the paper with two towers, trained
+#   without colour noise.
+# - **torchvision** (`alexnet-owt-7be5be79.pth`): *not* the net of 2012. It has one tower, fewer kernels in
+#   most layers and no response normalisation; its pixels are in 0..1 and divided by standard deviations.
 #
-# Both know the 1000 classes of ILSVRC-2012 and expect pictures of 256 pixels; Caffe's were squashed to a
-# square, where here the centre is kept.
+# Both know the 1000 classes of ILSVRC-2012 and expect images of 256 pixels. Caffe's images were squashed to
+# a square; here the central square is used.
 
 # %%
-import torchvision
-
-from alexold import nets
-
+paper = features.CAFFE.defaults  # every field of the paper's config has its default
 with torch.device("meta"):
-    vision, ours = torchvision.models.alexnet(), nets.AlexNet(config.PAPER)
-shapes = [
-    (name, ours.get_submodule(name).weight.shape, vision.get_submodule(theirs).weight.shape)
-    for name, theirs in foreign.VISION_LAYERS.items()
-]
-pd.DataFrame(
-    [(name, *(" x ".join(map(str, s)) for s in pair)) for name, *pair in shapes],
-    columns=["layer", "paper and Caffe: weights", "torchvision: weights"],
-).style.hide()
+    vision, ours = torchvision.models.alexnet(), models.AlexNet(paper.net)
+theirs = [module.weight for module in vision.modules() if hasattr(module, "weight")]
+pairs = [(ours.get_submodule(n).weight, other) for n, other in zip(features.LAYERS, theirs, strict=True)]
+shapes = [[" x ".join(map(str, weight.shape)) for weight in pair] for pair in pairs]
+columns = ["paper and Caffe: weights", "torchvision: weights"]
+pd.DataFrame(shapes, index=features.LAYERS, columns=columns)
 
 # %% [markdown]
-# Where Caffe's net differs from the text of the paper. Its norms also sum over maps of both towers, and
-# its dropout multiplies in training instead of halving in testing.
+# The fields in which Caffe's net differs from the text of the paper. In addition, its norms sum over feature
+# maps of both towers, and its dropout multiplies the outputs in training instead of halving them in testing.
 
 # %%
-differ = config.PAPER.changes(foreign.CAFFE)
+differ = paper.changes(features.CAFFE)
 table = [(field, *(f"{value:g}" for value in values)) for field, values in differ.items()]
 pd.DataFrame(table, columns=["field", "paper", "Caffe"]).style.hide()
 
@@ -402,57 +504,95 @@ pd.DataFrame(table, columns=["field", "paper", "Caffe"]).style.hide()
 # ## Checks that hold at every scale
 
 # %%
-query, k = fc7[0].double(), len(searched)
-away = (base.double() - query).square().sum(1)
-assert away[by_features.nearest[0, :6]].max() <= (1 + 1e-4) * away.kthvalue(6).values
-everything = retrieval.search(fc7[:9], base, classes[0][:9], classes[1], (k,)).precision[:, 0]
-np.testing.assert_allclose(everything, retrieval.chance(*classes)[:9])
+distance = (base.double() - fc7[0].double()).square().sum(1)
+assert distance[near["features"][0]].max() <= (1 + 1e-4) * distance.kthvalue(6).values
+everything = features.precision(away["features"][:9], same[:9], len(searched))
+torch.testing.assert_close(everything, same[:9].double().mean(1))
 
 # %%
 assert weights or abs(errors["top1"] - run.row["metrics"]["centre"]["top1"]) < 0.02
-assert all(((values >= 0) & (values <= 1)).all() for values in [*shares.values(), by_pixels.ranks])
-assert (features.kinds(features.white_noise(kernels, 2000)) == "neither").mean() >= 0.99
-assert fc7.shape[1] == net.layer("fc7").out_features
-assert all(values.shape == (len(test), net.layer(name).weight.shape[0]) for name, values in made.items())
+assert all(((x >= 0) & (x <= 1)).all() for x in [*shares.values(), *code_shares.values(), ranks])
+assert (features.kinds(noise) == "neither").mean() >= 0.99
+assert fc7.shape[1] == net.model.fc7.out_features
+assert all(x.shape == (len(test), len(net.model.get_submodule(name).bias)) for name, x in made.items())
 
 # %% [markdown]
 # ## Paper and this study
 #
-# The rules were fixed before the measurement, but that for *such kernels*, which was corrected later
-# (`docs/protocol.md`). *Share of runs*: those of at least 84,000 updates whose towers differ in colour
-# with p < 0.05; one run in which they do not refutes the claim, and in its favour all of the interval must
-# lie above one half. *Such kernels*: gratings and colour blobs, minus their share of white noise.
-# *Same-class share*: differences of precision of the same queries, features minus pixels, in points. *Rank
-# by pixels*: the median of all neighbours, in % of the training images; "not close" asks for more than
-# 1 %. Intervals are over runs, over kernels or over queries; the last two are of one trained net.
+# The rules were fixed before the measurement, except the rule for *such kernels*, which was corrected later
+# (`docs/protocol.md`).
+#
+# - *Share of runs* (colour of the towers): the runs of at least 84,000 updates whose towers differ in colour
+#   with p < 0.05. A single run in which they do not refutes the claim; for a verdict in its favour all of the
+#   interval must lie above one half.
+# - *Such kernels*: the share of gratings and colour blobs, minus their share in white noise.
+# - *Same-class share*: the precision for features minus that for pixels, for the same queries.
+# - *Rank by pixels*: the median over all neighbours, in % of the training images; "not close" means more
+#   than 1 %.
+#
+# Intervals are over runs, over kernels or over queries; the last two are of one trained net.
+
 
 # %%
-from alexold import stats
+def with_interval(difference):
+    """The mean over queries with its 95 % interval: value, low, high."""
+    settings = {"n_resamples": 10_000, "method": "percentile", "rng": 0, "batch": 100}
+    found = scipy.stats.bootstrap((difference,), np.mean, **settings).confidence_interval
+    return difference.mean(), found.low, found.high
 
-effects = {
-    "neighbours": (six, by_pixels.precision[:, ks.index(6)]),
-    "binary-codes": (shares["features", "learned"][:, at], shares["pixels", "learned"][:, at]),
+
+# %%
+six, at = {name: share[:, ks.index(6)] for name, share in shares.items()}, lengths.index(bits)
+codes = {name: code_shares[f"{name}, learned axes"][:, at] for name in six}
+measured = {
+    "neighbours": with_interval(100 * (six["features"] - six["pixels"])),
+    "binary-codes": with_interval(100 * (codes["features"] - codes["pixels"])),
 }
-measured = {claim: [100 * x for x in stats.paired(*pair)] for claim, pair in effects.items()}
-measured["conv1-kernels"] = features.selectivity(kernels, seed)
-measured["neighbours-pixels"] = stats.median(100 * by_pixels.ranks)
+before = 100 * (features.kinds(noise) != "neither").mean()
+selective = verdicts.proportion(int((kinds != "neither").sum()), len(kinds))
+measured["conv1-kernels"] = [x - before for x in selective]
+
+# %%
+draws = (np.random.default_rng(i).choice(100 * ranks, len(ranks)) for i in range(1000))
+ends = np.quantile([np.median(draw) for draw in draws], (0.025, 0.975))
+measured["neighbours-pixels"] = [100 * np.median(ranks), *ends]
+pd.DataFrame(measured, index=["value", "low", "high"]).T.style.format(precision=2)
 
 # %% [markdown]
-# What was measured goes on record, where notebook 06 finds it; not so for a run given by its `folder`, which
-# may be unfinished, or for weights that others trained.
+# What was measured is put on record, where notebook 06 finds it. This is not done for a run that was given
+# by its `folder`, which may be unfinished, or for weights that others trained. A row that is on record
+# already is not written again, so that a value that was withdrawn stays withdrawn.
 
 # %%
-if not (folder or weights):
-    features.record(run, measured, len(asked), len(searched), device.split(",")[0])
-if long_runs:
-    measured["colour-towers"] = findings.colours_apart([row["p"] for row in long_runs])
-pd.DataFrame(findings.compare_features(measured, scale)).style.hide().format(na_rep="-", precision=2)
+values = {id: [float(x) for x in bounds] for id, bounds in measured.items()}
+about = {"study": "05_features", "scale": job.scale, "run": {} if weights else measures.key(run.row)}
+about |= {"queries": len(asked), "among": len(searched), "measured": values}
+if not (weights or options["folder"] or runs.read(**about)):
+    runs.append(about | runs.provenance(device.split(",")[0]))
+
+# %% [markdown]
+# The claims of section 6.1 and what this study says about them. For weights that others trained there is
+# no verdict.
+
+# %%
+rows = runs.read(scale=job.scale) if job.scale == "sample" else runs.everything()
+rows = [row for row in rows if row["scale"] == job.scale and "colour" in row]
+rows += [row for row in ([] if weights else [run.row, about]) if row not in rows]
+listed = job.scale == "sample" or bool(weights) or runs.are_evidence([run.row])
+entries = scorecard.card([] if weights else rows, listed)
+lines = [
+    scorecard.cells(entry["claim"], line)
+    for entry in entries
+    if entry["claim"].notebook == "05_features"
+    for line in entry["lines"][:1] or [None]
+]
+pd.DataFrame(lines).drop(columns=["2012 log", "detectable", "device"]).style.hide()
 
 # %% [markdown]
 # ## Limits and next
 #
-# Features of a net trained for some classes are good at those classes: the precision here says nothing
-# about pictures of others. Neighbours are judged by class alone, where the paper's reader judges by
-# eye. Activations are those of one run; only the colours of the towers are compared between runs, and
-# a short run may end before its towers part. A linear code is the least of auto-encoders. Next:
-# notebook 06 puts the verdicts of all notebooks side by side.
+# The features of a net that was trained for some classes are good at these classes; the precision here says
+# nothing about images of other classes. Neighbours are judged by their class only, whereas readers of the
+# paper judge them by eye. The activations are those of one run; only the colours of the towers are compared
+# between runs, and a short run may end before its towers differ. A linear code is the simplest auto-encoder.
+# Next: notebook 06 puts the verdicts of all notebooks side by side.

@@ -12,36 +12,43 @@ import numpy as np
 import torch
 from PIL import Image
 
-from alexold import data
-from alexold.ablations import VARIANTS
-from alexold.config import CIFAR13, FIGURE1, ONE_GPU, PAPER, SOURCE2012, spec_at
-from alexold.data import Images
-from alexold.nets import build, trace
-from alexold.train import fit
+from alexlib.config import CIFAR13, FIGURE1, ONE_GPU, PAPER, ROOT, SOURCE2012, config_at
+from alexlib.data.images import Images
+from alexlib.data.prepare import load
+from alexlib.models import build
+from alexlib.models.alexnet import shapes_and_cost
+from alexlib.study import records, scorecard, variants
+from alexlib.training.loop import fit
 
 FILE = Path(__file__).with_name("golden.json")
 SMALL = {"input": 128, "width": 0.125, "classes": 10}
+ROWS_BEFORE = "2026-11-26T03:00"  # runs add rows: the golden scorecard is that of the rows until then
 CONFIGS = {"paper": PAPER.replace(**SMALL), "source2012": SOURCE2012.replace(**SMALL)}
 
 
 def shapes() -> dict:
     """Of every config: the output of each stage, parameters and multiply-adds."""
-    specs = {"paper": PAPER, "source2012": SOURCE2012, "one-gpu": PAPER.replace(**ONE_GPU), "cifar13": CIFAR13}
-    specs |= {stack: FIGURE1.replace(stack=stack) for stack in ("four-layer", "80-seconds")}
-    base = spec_at("source2012", "miniimagenet")
-    specs |= {f"miniimagenet {v.name}": v.of(base) for v in VARIANTS}
-    return {
-        name: [[r["stage"], list(r["output"]), r["parameters"], r["macs"]] for r in trace(spec)]
-        for name, spec in specs.items()
-    }
+    configs = {"paper": PAPER, "source2012": SOURCE2012, "one-gpu": PAPER.replace(**ONE_GPU)}
+    configs |= {"cifar13": CIFAR13}
+    configs |= {stack: FIGURE1.replace(stack=stack) for stack in ("four-layer", "80-seconds")}
+    base = config_at("source2012", "miniimagenet")
+    for name, config in variants.variants(base).items():
+        if name != "baseline":
+            configs[f"miniimagenet {name}"] = config
+    return {name: _costs(config) for name, config in configs.items()}
+
+
+def _costs(config) -> list:
+    keys = ("stage", "output", "parameters", "macs")
+    return [[row[key] for key in keys] for row in shapes_and_cost(config)]
 
 
 def gradients() -> dict:
     """Scores of two images and, for each parameter, norm and projection of its gradient: float64, in use."""
     found = {}
-    for name, spec in CONFIGS.items():
+    for name, config in CONFIGS.items():
         torch.manual_seed(0)
-        model = build(spec).double().eval()
+        model = build(config).double().eval()
         x = 60 * torch.randn(2, 3, 128, 128, dtype=torch.float64)
         scores = model(x)
         torch.nn.functional.cross_entropy(scores, torch.tensor([1, 7])).backward()
@@ -69,18 +76,19 @@ def images(side: int) -> Images:
 
 def steps() -> dict:
     """What five steps change in the weights: both configs and a CIFAR net, fp32 and bf16, one device and two."""
-    specs = CONFIGS | {"cifar": FIGURE1.replace(stack="local", input=24, width=0.25)}
+    configs = CONFIGS | {"cifar": FIGURE1.replace(stack="local", input=24, width=0.25)}
     found = {}
-    for name, spec in specs.items():
+    for name, config in configs.items():
         train = images(32 if name == "cifar" else 146)
         for precision in ("fp32", "bf16"):
             for devices in (None,) if name == "cifar" else (None, ("cpu", "cpu")):
-                changes = {"epochs": 1, "batch": 8, "lr": 0.002, "validation": 0.0, "schedule": "constant"}
-                once = spec.replace(**changes, precision=precision, colour="none")  # the sign of an axis is free
+                changes = {"epochs": 1, "batch": 8, "lr": 0.002, "validation": 0.0}
+                changes |= {"schedule": "constant", "precision": precision}
+                once = config.replace(**changes, colour="none")  # the sign of an axis is free
                 torch.manual_seed(1)
                 model = build(once, devices)
                 before = {n: p.clone() for n, p in model.state_dict().items()}
-                fit(model, train, train.subset([]), once, seed=1)
+                fit(model, train, train.subset([]), once, seed=1, progress=False)
                 key = f"{name} {precision} {'two devices' if devices else 'one device'}"
                 found[key] = {n: _seen(p - before[n]) for n, p in model.state_dict().items()}
     return found
@@ -95,17 +103,39 @@ def pack(folder: Path) -> dict:
             file = folder / split / "ab"[i % 2] / f"{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(file)
-    train, test = data.load(folder, 32)
+    train, test = load(folder, 32)
     axes = {"eigenvalues": train.eigenvalues.tolist(), "eigenvectors": train.eigenvectors.flatten().tolist()}
     pixels = [train.fingerprint, test.fingerprint]
     return {"pixels": pixels, "mean": [float(train.mean.mean()), float(np.square(train.mean).mean())], **axes}
+
+
+def card() -> dict:
+    """What the scorecard says of each claim that was tested: value, interval, verdict and where from."""
+    files = sorted((ROOT / "reports" / "results").glob("*.jsonl"))
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    rows = [row for row in records.evidence(rows) if row.get("started", "") < ROWS_BEFORE]
+    found = {}
+    for entry in scorecard.card(rows):
+        if entry["lines"]:
+            line = entry["lines"][0]
+            n = [] if line["n"] == "-" else list(line["n"])
+            numbers = [line["value"], line["low"], line["high"]]
+            found[entry["claim"].id] = [
+                *numbers,
+                entry["verdict"],
+                line["study"],
+                line["scale"],
+                n,
+            ]
+    return found
 
 
 def make() -> dict:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         packed = pack(Path(folder))
-    return {"shapes": shapes(), "gradients": gradients(), "steps": steps(), "pack": packed}
+    found = {"shapes": shapes(), "gradients": gradients(), "steps": steps(), "pack": packed}
+    return found | {"scorecard": card()}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,171 @@
+"""The commands: `python -m alexlib --help`."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from alexlib.config import ROOT, config_at, scale_of
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not spin
+BENCHMARKS = ("step", "whole", "data", "memory", "waiting")
+OWN_OPTIONS = ("classes", "epochs", "batch", "precision")  # fields that do not make a variant
+
+
+class Commands(typer.core.TyperGroup):
+    """After a mistake of the user: one line and status 2. After Ctrl-C: status 130."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt as stop:
+            print(*stop.args or ["stopped"], file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+options = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
+options["pretty_exceptions_enable"] = False
+
+app = typer.Typer(help="AlexNet (2012), reproduced.", cls=Commands, **options)
+data = typer.Typer(help="Download and pack images.", **options)
+app.add_typer(data, name="data")
+
+Scale = Annotated[str, Option(help="data, net and schedule (README.md has a table)")]
+OnError = Annotated[str, Option(help="unreadable images: raise (naming all of them) or skip")]
+
+
+@app.command()
+def report(
+    notebook: Annotated[str, Argument(help="name, number or path; all")],
+    scale: Scale = "",
+    given: Annotated[list[str] | None, Option("-p", metavar="NAME VALUE", help="parameter")] = None,
+    out: Annotated[Path | None, Option(help="the report's file, NAME.ipynb")] = None,
+):
+    """Run notebooks; write a report and a web page of each."""
+    from alexlib import report as reports
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the kernel as Ctrl-C does
+    parameters, failed = _pairs(given) | ({"scale": scale} if scale else {}), False
+    if notebook == "all" and out:
+        raise ValueError("--out is for one notebook")
+    for path, values in reports.plan(notebook, parameters).items():
+        written, error = reports.run(path, values, out)
+        print(written)
+        if error:
+            print(f"error: {path.stem} failed, {error}", file=sys.stderr)
+            failed = True
+    raise typer.Exit(int(failed))
+
+
+@app.command()
+def train(
+    scale: Scale = "sample",
+    spec: Annotated[str, Option(help="source2012 or paper")] = "source2012",
+    epochs: Annotated[int | None, Option(help="default: the scale's")] = None,
+    batch: Annotated[int | None, Option(help="default: the scale's")] = None,
+    seed: int = 0,
+    precision: Annotated[str | None, Option(help="bf16 or fp32")] = None,
+    device: Annotated[str, Option(help="auto, cpu, cuda; cuda:0,cuda:1: a tower on each")] = "auto",
+    data: Annotated[str, Option(help="folder with train/<class>/* and val/<class>/*")] = "",
+    run: Annotated[str | None, Option(help="folder below runs/")] = None,
+    on_error: OnError = "raise",
+    given: Annotated[list[str] | None, Option("--set", metavar="NAME VALUE", help="field")] = None,
+):
+    """Train one net without a notebook, into the same run folder and row as notebook 04."""
+    from alexlib.data import prepare
+    from alexlib.report import value_of
+    from alexlib.study import runs
+    from alexlib.study.verdicts import proportion
+    from alexlib.training import distributed
+
+    fields = {"epochs": epochs, "batch": batch, "precision": precision}
+    fields |= {name: value_of(text) for name, text in _pairs(given).items()}
+    config, size = config_at(spec, scale, **fields), scale_of(scale)
+    device = distributed.start(distributed.pick_device(device))
+    images, test = prepare.load(data or size.source, size.side_for(config), on_error)
+    changes = config_at(spec, scale).changes(config).items()
+    variant = "+".join([spec, *(f"{k}={new}" for k, (_, new) in changes if k not in OWN_OPTIONS)])
+    config = config.replace(classes=len(images.classes))
+    job = runs.Job("04_train", variant.replace(" ", "")[:120], config, scale, seed)
+    trained = runs.run(job, images, test, device=device, name=run)
+    if distributed.rank() == 0:
+        for views, found in trained.row["metrics"].items():
+            error, low, high = proportion(round(found["top1"] * found["n"]), found["n"])
+            print(f"top-1 error, {views} views: {error:.2f} % (95 %: {low:.2f} to {high:.2f})")
+        print(trained.folder)
+    distributed.stop()
+
+
+@app.command()
+def study(
+    blocks: Annotated[list[str] | None, Argument(help="of protocol.toml; default: all")] = None,
+    jobs: Annotated[int, Option(help="runs at a time")] = 2,
+):
+    """Begin, or go on with, the runs of the protocol (docs/protocol.md)."""
+    from alexlib.study import runs
+
+    runs.carry_out(blocks, jobs)
+
+
+@app.command()
+def bench(names: Annotated[list[str] | None, Argument(help=", ".join(BENCHMARKS))] = None):
+    """Run the benchmarks (ten minutes); one that fails does not stop the others."""
+    scripts = [ROOT / "benchmarks" / f"{name}.py" for name in names or BENCHMARKS]
+    if missing := [script for script in scripts if not script.is_file()]:
+        raise ValueError(f"no benchmark {missing[0]}: expected {', '.join(BENCHMARKS)}")
+    codes = [subprocess.run([sys.executable, script]).returncode for script in scripts]
+    raise typer.Exit(int(any(codes)))
+
+
+@data.command()
+def get(name: Annotated[str, Argument(help="cifar10 or imagenette")]):
+    """Download a data set, unless it is there."""
+    from alexlib.data import prepare
+
+    print(prepare.get(name) or f"{name} is generated when it is first used")
+
+
+@data.command()
+def pack(
+    source: Annotated[str, Argument(help="name of a data set, or a folder")],
+    side: Annotated[int, Option(help="pixels")] = 256,
+    on_error: OnError = "raise",
+):
+    """Pack images for training, and list the files that were left out."""
+    from alexlib.data import prepare
+
+    for images in prepare.load(source, side, on_error):
+        print(f"{images.split}: {len(images):,} images in {len(images.classes):,} classes")
+        for file, reason in images.skipped:
+            print(f"  left out: {file}: {reason}")
+    print(images.pack[0])
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    """`["lr=0.1"]` as `{"lr": "0.1"}`."""
+    texts = texts or []
+    if wrong := [text for text in texts if "=" not in text]:
+        raise ValueError(f"{wrong[0]!r}: expected NAME VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the command line; ends with SystemExit."""
+    words = sys.argv[1:] if words is None else list(words)
+    for i, word in enumerate(words):  # typer has no repeated options with two values: join them
+        if word in ("-p", "--set") and "=" not in "".join(words[i + 1 : i + 2]):
+            words[i + 1 : i + 3] = ["=".join(words[i + 1 : i + 3])]
+    sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold any bytes
+    app(words, prog_name="python -m alexlib")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""`Images`: images with labels and statistics. `Feed` reads their mini-batches onto a device."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+BATCHES_AHEAD = 2  # mini-batches that `Feed` reads in advance
+MEMORY_SHARE = 0.5  # of the memory, that one set may take
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images with labels, and the statistics of the training set that they belong to."""
+
+    pixels: np.ndarray  # uint8 (M, side, side, 3) RGB, memory-mapped: read them by `gather`
+    labels: np.ndarray  # int64 (N,)
+    classes: tuple[str, ...]
+    mean: np.ndarray  # float32 (side, side, 3), 0..255: mean image of the training set
+    eigenvalues: np.ndarray  # float64 (3,), ascending: of the covariance of RGB, pixels in 0..255
+    eigenvectors: np.ndarray  # float64 (3, 3): columns, in the order of the eigenvalues
+    name: str
+    split: str  # "train", "test" or "holdout"
+    fingerprint: str  # hash of pixels and labels; of a subset: of that hash and the indices
+    origin: str = ""  # where the images come from, for readers
+    skipped: tuple[tuple[str, str], ...] = ()  # unusable files that were left out, with the reason
+    pack: tuple[Path, str] | None = None  # folder of the packed images, and the split in it
+    rows: np.ndarray | None = None  # int64 (N,): which of the pixels are in this set; None: all
+
+    def __post_init__(self):
+        if self.rows is None:
+            object.__setattr__(self, "rows", np.arange(len(self.pixels)))
+        if self.pixels.dtype != np.uint8 or self.pixels.shape[1:] != (self.side, self.side, 3):
+            raise ValueError(f"pixels must be uint8 (N, {self.side}, {self.side}, 3)")
+        if self.labels.shape != self.rows.shape or np.any(self.labels >= len(self.classes)):
+            raise ValueError(f"each image needs a label in 0..{len(self.classes) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __reduce__(self):
+        """Pickles without pixels: the other process opens the pack."""
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _unpickled, (state | {"pixels": None} if self.pack else state,)
+
+    @property
+    def side(self) -> int:
+        return self.mean.shape[0]
+
+    def gather(self, indices) -> np.ndarray:
+        """A copy of the images at `indices` (integers or booleans): uint8 (n, side, side, 3)."""
+        return self.pixels[self.rows[indices]]
+
+    def subset(self, indices, split: str | None = None) -> "Images":
+        """The images at `indices` (integers or booleans) as a new set; copies no pixels."""
+        chosen = np.arange(len(self))[indices]
+        content = self.fingerprint.encode() + chosen.astype("<i8").tobytes()
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            labels=self.labels[chosen],
+            split=split or self.split,
+            fingerprint=hashlib.sha256(content).hexdigest()[:16],
+        )
+
+    def holdout(self, fraction: float, seed: int) -> tuple["Images", "Images"]:
+        """Splits into (rest, held out); `fraction` of each class is held out, at random.
+
+        Both parts get at least one image of each class that has two or more. Mean image and colour
+        axes stay those of the whole training set.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
+        held = np.zeros(len(self), bool)
+        for label in np.unique(self.labels):
+            members = np.flatnonzero(self.labels == label)
+            count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+            held[np.random.default_rng((seed, label)).permutation(members)[:count]] = True
+        return self.subset(~held), self.subset(held, split="holdout")
+
+
+def _unpickled(state: dict) -> Images:
+    if state["pack"]:
+        folder, split = state["pack"]
+        state["pixels"] = read_pack(folder)[split].pixels
+    return Images(**state)
+
+
+def read_pack(folder: Path) -> dict[str, Images]:
+    """The sets in a folder that `prepare.pack` wrote, by split; ValueError if it is damaged."""
+    try:
+        about = json.loads((folder / "about.json").read_text("utf-8"))
+        with np.load(folder / "arrays.npz") as arrays:
+            statistics = [arrays[name] for name in ("mean", "eigenvalues", "eigenvectors")]
+            labels = {split: arrays[f"{split}_labels"] for split in about["fingerprints"]}
+        side, sets = len(statistics[0]), {}
+        for split, fingerprint in about["fingerprints"].items():
+            shape = len(labels[split]), side, side, 3
+            pixels = np.asarray(np.memmap(folder / f"{split}.u8", np.uint8, "r", shape=shape))
+            skipped = tuple((file, reason) for file, reason in about["skipped"][split])
+            content = pixels, labels[split], tuple(about["classes"]), *statistics
+            names = about["name"], split, fingerprint, about["origin"], skipped, (folder, split)
+            sets[split] = Images(*content, *names)
+        return sets
+    except (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{folder} is damaged ({error}): delete it and try again") from error
+
+
+def generator(seed: int, number: int, purpose: str) -> torch.Generator:
+    """A CPU generator that is seeded by (seed, number, purpose) alone."""
+    sequence = np.random.SeedSequence([seed, number, *purpose.encode()])
+    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0]) >> 1)
+
+
+def order(n: int, batch: int, seed: int, epoch: int) -> tuple[torch.Tensor, ...]:
+    """The mini-batches of an epoch: indices of n images in random order, the last may be smaller.
+
+    Depends on the arguments alone, so an epoch can be resumed at any mini-batch.
+    """
+    return torch.randperm(n, generator=generator(seed, epoch, "order")).split(batch)
+
+
+def in_order(work: Callable, items: Iterable, threads: int, ahead: int) -> Iterator:
+    """Yields work(item) for each item, in order; threads work on the next `ahead` items."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class Feed:
+    """Reads mini-batches of a set onto a device.
+
+        feed = Feed(train, "cuda")
+        for pixels, labels in feed(order(len(train), 128, seed=0, epoch=3)):
+            ...  # uint8 (128, side, side, 3) and int64 (128,), both on the device
+
+    A set of at most `MEMORY_SHARE` of the memory is copied to the GPU once; a CPU reads it from the
+    memory-mapped file. Of a larger set, a thread reads the next mini-batches in advance.
+    """
+
+    def __init__(self, images: Images, device: str = "cpu"):
+        self.images, self.device = images, torch.device(device)
+        self.labels = torch.from_numpy(images.labels).to(self.device)
+        self.fits = len(images) * images.side**2 * 3 <= MEMORY_SHARE * _memory(self.device)
+        self._whole = self._load() if self.fits else None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __call__(self, batches: Iterable) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Pixels, uint8 (n, side, side, 3), and labels, int64 (n,), for each array of indices."""
+        if self.fits:
+            yield from map(self._select, batches)
+        else:
+            for indices, pixels in in_order(self._read, batches, 1, BATCHES_AHEAD):
+                labels = self.labels[torch.as_tensor(indices, device=self.device)]
+                yield pixels.to(self.device, non_blocking=True), labels
+
+    def _select(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels, rows = self._whole
+        chosen = torch.as_tensor(indices, device=self.device)
+        return pixels.index_select(0, rows[chosen]), self.labels[chosen]
+
+    def _read(self, indices) -> tuple:
+        pixels = torch.from_numpy(self.images.gather(np.asarray(indices)))
+        return indices, pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+    def _load(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images on the device, uint8 (M, side, side, 3), and the rows that are in the set."""
+        if self.device.type == "cuda":
+            shape = len(self), *self.images.mean.shape
+            whole = torch.empty(shape, dtype=torch.uint8, device=self.device)
+            for part in torch.arange(len(self)).split(1024):
+                whole[part[0] : part[-1] + 1] = self._read(part)[1].to(self.device)
+            return whole, torch.arange(len(self), device=self.device)
+        with warnings.catch_warnings():  # torch warns of arrays that are read-only
+            warnings.simplefilter("ignore")
+            return torch.from_numpy(self.images.pixels), torch.from_numpy(self.images.rows)
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes: the free memory of a GPU, or all memory of the computer."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,28 @@
+"""The nets: AlexNet by Figure 2, the CIFAR-10 nets of 2012, on one device or two."""
+
+from torch import nn
+
+from alexlib.config import Cifar
+from alexlib.models.alexnet import AlexNet, shapes_and_cost
+from alexlib.models.cifar import CifarNet
+from alexlib.models.fast import accelerate
+from alexlib.models.two_gpu import divide
+
+__all__ = ["AlexNet", "CifarNet", "accelerate", "build", "divide", "shapes_and_cost"]
+
+
+def build(config, devices: tuple[str, str] | None = None, fast: bool = True) -> nn.Sequential:
+    """The net of a config with its initial weights, drawn from torch's default generator.
+
+    Args:
+        config: a Config, or its Net or Cifar.
+        devices: two devices for the two towers of AlexNet; None puts the net on the CPU.
+        fast: use the equal but faster stages of `models.fast`.
+
+    Raises ValueError for devices that do not exist or a net without two towers.
+    """
+    net = getattr(config, "net", config)
+    model = CifarNet(net) if isinstance(net, Cifar) else AlexNet(net)
+    if devices:
+        divide(model, devices)
+    return accelerate(model) if fast else model

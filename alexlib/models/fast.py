@@ -1,0 +1,250 @@
+"""Stages that compute the same as the plain ones in less time; `accelerate(model)` puts them in.
+
+On CPUs, conv1 reads blocks of pixels, LRN is compiled from kernels.c, and tanh of bfloat16 is
+computed in float32. On all devices the norms save only their input for the gradient, and a ReLU is
+part of the LRN that follows it or comes after the max-pool that follows it. Float64, torch.compile
+and a beta other than 3/4 use the plain stages.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alexlib.config import cache_root
+from alexlib.models.layers import LocalResponseNorm, SpatialResponseNorm
+
+SOURCE = Path(__file__).with_name("kernels.c")
+FLAGS = "-O3 -march=native -ffast-math -fno-finite-math-only -fopenmp -shared -fPIC"
+TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
+SLICE = 1 << 19  # numbers that a CPU normalises at a time, so that they stay in its cache
+
+
+def accelerate(model: nn.Sequential) -> nn.Sequential:
+    """Replace stages of a net by faster ones, in place; returns the net.
+
+    Parameters, state dict, order of stages and hooks do not change. Each stage alone still computes
+    what its name says; the net runs two stages as one if neither has a hook.
+    """
+    fast = FastLocalResponseNorm, FastSpatialResponseNorm, FastTanh
+    faster = {kind.__base__: kind for kind in fast}
+    for module in model.modules():
+        module.__class__ = faster.get(type(module), type(module))
+        if type(module) is nn.Conv2d and module.in_channels == 3 and min(module.stride) > 1:
+            module.__class__ = BlockedConv2d
+    if not isinstance(model, _Fused):
+        model.__class__ = type(f"Fast{type(model).__name__}", (_Fused, type(model)), {})
+    return model
+
+
+class _Fused(nn.Sequential):
+    """Runs two stages as one where the result and the gradients are the same."""
+
+    def forward(self, x):
+        if torch.compiler.is_compiling():
+            return super().forward(x)
+        stages = list(self)
+        while stages:
+            stage = stages.pop(0)
+            pair = (stage, *stages[:1])
+            hooks = [v for s in pair for name, v in vars(s).items() if name.endswith("_hooks")]
+            kinds = () if any(hooks) else tuple(map(type, pair))
+            if kinds == (nn.ZeroPad2d, BlockedConv2d):
+                x = stages.pop(0)(x, edge=stage.padding[1])
+            elif kinds == (nn.ReLU, FastLocalResponseNorm):
+                x = stages.pop(0)(x, rectify=True)
+            elif kinds == (nn.ReLU, nn.MaxPool2d):
+                x = stage(stages.pop(0)(x))
+            else:
+                x = stage(x)
+        return x
+
+
+def _plain(x) -> bool:
+    """Whether the plain stages are used: for float64, for shapes alone, under torch.compile."""
+    return x.dtype == torch.float64 or x.is_meta or torch.compiler.is_compiling()
+
+
+class BlockedConv2d(nn.Conv2d):
+    """A convolution over the three colours of an image, with a stride and without padding.
+
+    On a CPU, `stride` pixels of a row become one position with 3 x stride maps. With kernels padded
+    to a whole number of strides, the sums are the same.
+    """
+
+    def forward(self, x, edge: int = 0):
+        """`edge` is the number of columns and rows of zeros on the right and at the bottom."""
+        if _plain(x) or x.device.type != "cpu":
+            return super().forward(F.pad(x, (0, edge, 0, edge)))
+        (n, maps, height, width), size, stride = x.shape, self.kernel_size[1], self.stride[1]
+        blocks = -(-size // stride)  # under a kernel
+        across = (width + edge - size) // stride + blocks  # blocks in a row
+        used = min(width, across * stride)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        rows = x.new_zeros((n, height + edge, across * stride, maps), dtype=dtype)
+        rows[:, :height, :used] = x.movedim(1, -1)[:, :, :used]
+        rows = rows.view(n, height + edge, across, stride * maps).movedim(-1, 1)
+        kernels = F.pad(self.weight, (0, blocks * stride - size)).unflatten(3, (blocks, stride))
+        kernels = kernels.permute(0, 4, 1, 2, 3).flatten(1, 2)  # (K, stride x maps, size, blocks)
+        kernels = kernels.contiguous(memory_format=torch.channels_last)
+        return F.conv2d(rows, kernels, self.bias, (self.stride[0], 1))
+
+
+class FastLocalResponseNorm(LocalResponseNorm):
+    """LRN by kernels.c where it applies, else with sums by a banded matrix of ones."""
+
+    def forward(self, a, rectify: bool = False):
+        """`rectify` normalises max(a, 0), as after a ReLU."""
+        if _plain(a) or self.beta != 0.75 or a.shape[1] % self.towers:
+            return super().forward(F.relu(a) if rectify else a)
+        maps, half = a.shape[1] // self.towers, self.n // 2
+        last = a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last)
+        fits = last and a.dtype in TYPES and maps <= 1024 and half <= 16  # as in kernels.c
+        if fits and a.device.type == "cpu" and library():
+            return _CompiledNorm.apply(a, maps, half, rectify, self.k, self.alpha)
+        band = torch.ones(maps, maps, device=a.device).tril(half).triu(-half)
+
+        def window(squares):
+            rows = squares.movedim(1, -1)
+            with torch.autocast(a.device.type, enabled=False):
+                return (rows.reshape(-1, maps) @ band).view(rows.shape).movedim(-1, 1)
+
+        return _ResponseNorm.apply(F.relu(a) if rectify else a, window, self.k, self.alpha)
+
+
+class FastSpatialResponseNorm(SpatialResponseNorm):
+    """The spatial norm with sums over columns first, then over rows."""
+
+    def forward(self, a):
+        if _plain(a) or self.beta != 0.75:
+            return super().forward(a)
+        size, half = self.size, self.size // 2
+
+        def window(squares):
+            columns = F.avg_pool2d(squares, (size, 1), 1, (half, 0), divisor_override=1)
+            return F.avg_pool2d(columns, (1, size), 1, (0, half), divisor_override=1)
+
+        return _ResponseNorm.apply(a, window, 1.0, self.alpha)
+
+
+class _ResponseNorm(torch.autograd.Function):
+    """y = x d^(-3/4) with d = k + alpha window(x^2), where the gradient of a window is a window.
+
+    For the gradient g of y: dx = g d^(-3/4) - 3/2 alpha x window(g x d^(-7/4)). In float32.
+    """
+
+    @staticmethod
+    def forward(ctx, x, *settings):
+        ctx.save_for_backward(x)
+        ctx.settings = settings
+        y = torch.empty_like(x)
+        for xs, ys in _slices(x, y):
+            xs = xs.float()
+            power, _ = _powers(xs, *settings)
+            ys.copy_(power.mul_(xs))
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        (x,), (window, k, alpha) = ctx.saved_tensors, ctx.settings
+        dx = torch.empty_like(x)
+        for xs, gs, dxs in _slices(x, g, dx):
+            xs = xs.float()
+            power, inverse = _powers(xs, window, k, alpha)
+            power.mul_(gs.float())
+            sums = window(inverse.mul_(power).mul_(xs))
+            dxs.copy_(power.addcmul_(sums, xs, value=-1.5 * alpha))
+        return dx, None, None, None
+
+
+def _powers(x, window, k, alpha):
+    """d^(-3/4) and 1 / d."""
+    squares = window(x * x)
+    root = torch.add(squares.new_full((), k), squares, alpha=alpha, out=squares).rsqrt_()
+    return root.sqrt().mul_(root), root.mul_(root)
+
+
+def _slices(*tensors):
+    """The same images of each tensor, a few at a time on a CPU."""
+    x = tensors[0]
+    images = SLICE * len(x) // max(1, x.numel()) if x.device.type == "cpu" else len(x)
+    return zip(*(tensor.split(max(1, images)) for tensor in tensors), strict=True)
+
+
+class _CompiledNorm(torch.autograd.Function):
+    """The same for sums over maps and channels-last tensors, by kernels.c."""
+
+    @staticmethod
+    def forward(ctx, x, *settings):
+        ctx.save_for_backward(x)
+        ctx.settings = settings
+        return _CompiledNorm.call("lrn_forward", (x,), *settings)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        return _CompiledNorm.call("lrn_backward", (x, g), *ctx.settings), *[None] * 5
+
+    @staticmethod
+    def call(name, inputs, maps, half, rectify, k, alpha):
+        x, output = inputs[0], torch.empty_like(inputs[0])
+        pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, output)]
+        sizes = ctypes.c_long(x.numel() // maps), ctypes.c_long(maps), half, rectify
+        numbers = ctypes.c_float(k), ctypes.c_float(alpha), torch.get_num_threads()
+        getattr(library(), f"{name}_{TYPES[x.dtype]}")(*pointers, *sizes, *numbers)
+        return output
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """kernels.c, compiled by $CC or cc; None if ALEXLIB_NATIVE is 0 or if that fails."""
+    if os.environ.get("ALEXLIB_NATIVE") == "0":
+        return None
+    compiler, about = os.environ.get("CC") or "cc", Path("/proc/cpuinfo")
+    cpu = re.findall("(?:flags|Features).*", about.read_text())[:1] if about.exists() else []
+    facts = SOURCE.read_bytes(), FLAGS, compiler, platform.platform(), cpu
+    file = cache_root() / f"kernels-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
+    part = file.with_suffix(f".{os.getpid()}.part")
+    command = [*compiler.split(), *FLAGS.split(), "-o", part, SOURCE, "-lm"]
+    try:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+            os.replace(part, file)
+        return ctypes.CDLL(str(file))
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        warnings.warn(f"LRN is slower, {SOURCE.name} was not compiled: {reason}", stacklevel=2)
+        return None
+
+
+class FastTanh(nn.Tanh):
+    def forward(self, x):
+        wide = x.dtype == torch.bfloat16 and x.device.type == "cpu" and not _plain(x)
+        return _WideTanh.apply(x) if wide else super().forward(x)
+
+
+class _WideTanh(torch.autograd.Function):
+    """tanh of bfloat16 numbers, computed in float32 and rounded."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = torch.tanh(x.float()).to(x.dtype)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        return torch.ops.aten.tanh_backward(g, *ctx.saved_tensors)

@@ -1,0 +1,245 @@
+"""What a trained net has learned (section 6.1): its first kernels, and what it makes of images."""
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import nn
+
+from alexlib.config import PAPER, config_from
+from alexlib.data.augment import centre_crop, to_input
+from alexlib.data.images import Feed, Images
+from alexlib.models import build
+from alexlib.models.layers import SpatialResponseNorm
+from alexlib.training.loop import autocast
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+CAFFE = PAPER.replace("caffe", input=227, lrn_k=1.0, lrn_alpha=1e-4 / 5, dropout=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained net and how it is shown images: the centre window, minus a mean, over a std."""
+
+    model: nn.Module  # float32 (N, 3, size, size) to (N, classes); layers named as in LAYERS
+    mean: torch.Tensor  # float32 (size, size, 3), RGB in 0..255
+    classes: tuple[str, ...]
+    origin: str  # where the weights come from
+    std: torch.Tensor | float = 1.0  # (3, 1, 1)
+    precision: str = "fp32"
+
+    def input(self, pixels):
+        """The net's input from uint8 (N, S, S, 3). ValueError: the images are too small."""
+        size, device = len(self.mean), next(self.model.parameters()).device
+        if pixels.shape[1] < size:
+            raise ValueError(f"this net needs images of {size} pixels, not {pixels.shape[1]}")
+        windows = centre_crop(torch.as_tensor(pixels, device=device), size)
+        return to_input(windows, self.mean.to(device)) / torch.as_tensor(self.std, device=device)
+
+
+def of_run(run, images: Images) -> Trained:
+    """The net of a finished run, on one device; `images` are its training images."""
+    config = config_from(run.row["config"])
+    model = build(config).eval()
+    model.load_state_dict(run.model.state_dict())
+    mean = centre_crop(torch.tensor(images.mean), config.net.input)
+    origin, precision = f"run {run.folder.name}", config.train.precision
+    return Trained(model, mean, images.classes, origin, precision=precision)
+
+
+def load_weights(file) -> Trained:
+    """A net that others trained on ImageNet: torchvision's (.pth) or Caffe's (.onnx).
+
+    Caffe's is `bvlcalexnet` of the ONNX Model Zoo: the paper's net, without colour noise.
+    torchvision's `alexnet` has one tower, fewer kernels, no LRN. Neither format can run code.
+    """
+    from torchvision.models import AlexNet_Weights, alexnet
+
+    classes = tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
+    if str(file).endswith(".onnx"):
+        mean = torch.tensor([122.67891434, 116.66876762, 104.00698793]).expand(227, 227, 3)
+        return Trained(_caffe(file), mean, classes, "Caffe's AlexNet")
+    net = alexnet()
+    net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    model, names = nn.Sequential(), iter(LAYERS)
+    for i, stage in enumerate([*net.features, net.avgpool, nn.Flatten(), *net.classifier]):
+        model.add_module(next(names) if hasattr(stage, "weight") else f"stage{i}", stage)
+    mean = torch.tensor([123.675, 116.28, 103.53]).expand(224, 224, 3)
+    std = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
+    return Trained(model.eval(), mean, classes, "torchvision's alexnet", std)
+
+
+def _caffe(file, config=CAFFE) -> nn.Module:
+    import onnx
+
+    graph = onnx.load(file, load_external_data=False).graph
+    arrays = {a.name: torch.tensor(onnx.numpy_helper.to_array(a)) for a in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    state = {}
+    for name, node in zip(LAYERS, nodes, strict=True):
+        state |= {f"{name}.weight": arrays[node.input[1]], f"{name}.bias": arrays[node.input[2]]}
+    state["conv1.weight"] = state["conv1.weight"].flip(1)  # the file's order: blue, green, red
+    model = build(config).eval()
+    model.load_state_dict(state)
+    model.lrn1.towers = model.lrn2.towers = 1  # its norms sum over the maps of both towers
+    return model
+
+
+@contextmanager
+def capture(model: nn.Module, names):
+    """Yields a dict that each forward pass fills with the outputs of the named stages.
+
+    The net goes on with a copy: a stage that works in place does not change what was captured.
+    """
+    outputs = {}
+
+    def keep(name, _stage, _inputs, output):
+        outputs[name] = output
+        return output.clone()
+
+    with ExitStack() as hooks:
+        for name in names:
+            stage = model.get_submodule(name)
+            hooks.enter_context(stage.register_forward_hook(partial(keep, name)))
+        yield outputs
+
+
+def activations(net: Trained, images: Images, layers, batch: int = 128) -> dict:
+    """Outputs of layers, before the non-linearity: {layer: float32 (N, units)} on the CPU.
+
+    A feature map counts as one unit, with its largest value.
+    """
+    device = next(net.model.parameters()).device
+    found = {name: [] for name in layers}
+    with capture(net.model, layers) as outputs, torch.inference_mode():
+        for pixels, _ in Feed(images, device)(torch.arange(len(images)).split(batch)):
+            with autocast(device, net.precision):
+                net.model(net.input(pixels))
+            for name, output in outputs.items():
+                units = output.flatten(2).amax(2) if output.dim() == 4 else output
+                found[name].append(units.float().cpu())
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def signals(model: nn.Module, x, labels) -> pd.DataFrame:
+    """Standard deviations of each layer's output and of the loss's gradient there, in eval mode."""
+    names = [name for name, layer in model.named_children() if hasattr(layer, "weight")]
+    with capture(model.eval(), names) as outputs:
+        loss = F.cross_entropy(model(x).float(), labels)
+    gradients = torch.autograd.grad(loss, list(outputs.values()))
+    pairs = zip(outputs.values(), gradients, strict=True)
+    sizes = [(output.std().item(), gradient.std().item()) for output, gradient in pairs]
+    return pd.DataFrame(sizes, index=list(outputs), columns=["output", "gradient"])
+
+
+def exciting(net: Trained, images: Images, layer: str, values, units, k: int = 8) -> tuple:
+    """The k images that maximally activate each unit, and the part of them that the unit sees.
+
+    `values` (N, all units) are the layer's `activations`. Returns indices (U, k) and boxes
+    (U, k, 3): left, top and side in pixels of the window; None for fully-connected layers.
+    """
+    indices = values[:, units].topk(k, dim=0).indices.T
+    with capture(net.model, [layer]) as outputs, torch.inference_mode():
+        net.model(net.input(images.gather(indices.flatten())))
+    maps = outputs[layer].cpu()  # (U * k, C, h, w)
+    if maps.dim() == 2:
+        return indices, None
+    chosen = maps[np.arange(len(maps)), np.repeat(units, k)]  # (U * k, h, w)
+    place, width = chosen.flatten(1).argmax(1).view_as(indices), maps.shape[3]
+    size, stride, start = receptive_field(net.model, layer)
+    corners = start + stride * torch.stack([place % width, place // width], 2)
+    return indices, F.pad(corners, (0, 1), value=size)
+
+
+def receptive_field(model: nn.Module, layer: str) -> tuple[int, int, int]:
+    """The pixels that one position of a convolution's feature maps sees: (size, stride, start).
+
+    Position i of a row sees `size` pixels from start + stride * i on; those below 0 are padding.
+    """
+    size, stride, start = 1, 1, 0
+    for name, stage in model.named_modules():
+        if isinstance(stage, nn.Conv2d | nn.MaxPool2d):
+            window = stage.kernel_size, stage.stride, stage.padding
+        elif isinstance(stage, SpatialResponseNorm):
+            window = stage.size, 1, stage.size // 2
+        else:
+            continue
+        kernel, step, padding = (int(np.ravel(value)[0]) for value in window)
+        start -= stride * padding
+        size += (kernel - 1) * stride
+        stride *= step
+        if name == layer:
+            return size, stride, start
+    raise ValueError(f"{layer!r} is not a convolution of this net")
+
+
+def kernel_energy(weights):
+    """Shares of each first-layer kernel's energy: in a grating, in a colour blob; float64 (2, K).
+
+    The weights are (K, 3, 11, 11); the mean of each colour is left out. Grating: the energy within
+    1 cycle per kernel of one frequency (or its mirror images), if that is twice the energy at the
+    frequency turned by 90 degrees. Blob: the energy off the grey axis at 2 cycles or less.
+    """
+    if weights.shape[1:] != (3, 11, 11):
+        raise ValueError(f"kernels of shape {tuple(weights.shape[1:])}: expected (3, 11, 11)")
+    raw = weights.detach().double().cpu()
+    kernels, side = raw - raw.mean((2, 3), keepdim=True), 22
+
+    def power(x):  # (K, side * side): the spectrum in half cycles per kernel
+        return torch.fft.fft2(x, s=(side, side)).abs().square().sum(1).flatten(1) / side**2
+
+    def near(centres):  # (side * side, side * side): which waves are within 1 cycle of which centre
+        gaps = [(waves[:, None] - sign * centres + 11) % side - 11 for sign in (1, -1)]
+        return torch.stack(gaps).abs().amax(-1).amin(0) <= 2
+
+    waves = torch.cartesian_prod(*[torch.fft.fftfreq(side, 1 / side, dtype=torch.float64)] * 2)
+    along, across = near(waves), near(waves.flip(1) * torch.tensor([1, -1]))
+    whole, colour = power(kernels), power(kernels - kernels.mean(1, keepdim=True))
+    one, other = whole @ (along & ~across).double(), whole @ (across & ~along).double()
+    grating = (one * (one >= 2 * other)).amax(1)
+    blob = colour[:, waves.norm(dim=1) <= 4].sum(1)
+    rounding = 1e-12 * raw.square().sum((1, 2, 3)) + torch.finfo(torch.float64).tiny
+    return torch.stack([grating, blob]) / whole.sum(1).clamp(min=rounding)
+
+
+def kinds(weights) -> np.ndarray:
+    """The kind of each kernel, str (K,): half of its `kernel_energy` or more, else "neither"."""
+    grating, blob = kernel_energy(weights).numpy() >= 0.5
+    return np.where(grating, "grating", np.where(blob, "blob", "neither"))
+
+
+def colourfulness(weights):
+    """The share (0..1) of each kernel's energy off the grey axis (red = green = blue), (K,)."""
+    energy = weights.detach().double().square().sum((1, 2, 3))
+    grey = 3 * weights.detach().double().mean(1).square().sum((1, 2))
+    return torch.where(energy > 0, 1 - grey / energy, 0.0).clamp(min=0)
+
+
+def tower_colour(model: nn.Module) -> dict:
+    """Mean `colourfulness` of each tower's kernels, p of a permutation test; {} for one tower."""
+    if getattr(getattr(model, "net", None), "towers", 1) != 2 or not hasattr(model, "conv1"):
+        return {}
+    towers = colourfulness(model.state_dict()["conv1.weight"]).cpu().view(2, -1).numpy()
+
+    def gap(one, other, axis):
+        return abs(one.mean(axis) - other.mean(axis))
+
+    test = stats.permutation_test(towers, gap, n_resamples=10_000, alternative="greater", rng=0)
+    return {"colour": {"means": towers.mean(1).tolist(), "p": float(test.pvalue)}}
+
+
+def precision(distances, same, k: int) -> torch.Tensor:
+    """The share of the k nearest that are of the query's class, float64 (Q,).
+
+    Equally distant ones at the edge of the k count with their mean; short codes have many.
+    distances is (Q, M); same, bool (Q, M), tells whether query and image are of one class.
+    """
+    edge = distances.topk(k, largest=False).values[:, -1:]
+    nearer, tied = distances < edge, distances == edge
+    share = (same & tied).sum(1, dtype=torch.float64) / tied.sum(1)
+    return ((same & nearer).sum(1) + (k - nearer.sum(1)) * share) / k

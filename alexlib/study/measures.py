@@ -1,0 +1,241 @@
+"""What runs say: errors, effects of variants; what averaging nets and halving outputs amounts to.
+
+A row is the dict that a run leaves (see `runs.py`). Errors are in per cent, effects in percentage
+points. docs/protocol.md defines the measures (section 4) and their uncertainty (section 5).
+"""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import nn
+
+from alexlib.config import config_from
+from alexlib.data.augment import centre_crop, to_input
+from alexlib.data.images import Feed, Images, generator
+from alexlib.models.layers import Dropout
+from alexlib.study.race import sooner_to_loss
+from alexlib.study.variants import VARIANTS, variants
+from alexlib.study.verdicts import Estimate, image_variance, pooled
+from alexlib.training.loop import autocast, hit_bits, hits, score
+
+TEST, TEST5, CENTRE = "test error", "top-5 test error", "test error, centre view"
+OVERFITTING, TRAINING = "overfitting", "training error"
+LENGTH, EARLY = "epochs to a training loss", "epochs to an early training loss"
+NETS, HALVED_ON = 400, 2000  # halving: number of dropout nets and of test images
+IMAGES = {  # the views and the error of the measures that are taken on test images
+    TEST: ("ten", "top1"),
+    TEST5: ("ten", "top5"),
+    CENTRE: ("centre", "top1"),
+    OVERFITTING: ("centre", "top1"),
+}
+
+
+def trained(rows: Iterable[dict]) -> list[dict]:
+    """The rows of runs that trained a net; other rows hold measurements or checks of rates."""
+    return [row for row in rows if "history" in row and row["study"] != "rates"]
+
+
+def ended(rows: Iterable[dict]) -> list[dict]:
+    """The rows of runs that trained to their end: runs that diverged have no errors."""
+    return [row for row in trained(rows) if row["metrics"]]
+
+
+# ---- one run -------------------------------------------------------------------------------------
+
+
+def test_error(row: dict, error: str = "top1", views: str = "ten") -> float:
+    """Error on the test images, %: "top1" or "top5"; "ten" views averaged or the "centre" view."""
+    return 100 * row["metrics"][views][error]
+
+
+def training_error(row: dict) -> float | None:
+    """Top-1 error on training images in eval mode, centre view, %; None if not measured."""
+    return 100 * row["training"]["top1"] if "training" in row else None
+
+
+def overfitting(row: dict) -> float | None:
+    """Test error minus training error, both in eval mode and centre view, points."""
+    return test_error(row, views="centre") - training_error(row) if "training" in row else None
+
+
+def wrong(row: dict, views: str = "ten", error: str = "top1") -> np.ndarray | None:
+    """Which test images a run got wrong, booleans (N,); None for rows without hits."""
+    if "hits" not in row:
+        return None
+    return ~hit_bits(row["hits"][views][error], row["metrics"][views]["n"])
+
+
+# ---- a variant against its baseline --------------------------------------------------------------
+
+
+def comparable(rows: list[dict]) -> list[list[dict]]:
+    """Groups of rows of one study, scale and set of images: a baseline and its variants.
+
+    The settings of a variant's row are those of the baseline but for the variant's change and the
+    learning rate, which may have been chosen by a check.
+    """
+    known = [
+        (row, config_from(row["config"]), (row["study"], row["scale"], row["data"]["train"]))
+        for row in trained(rows)
+        if row["variant"] in ("baseline", *VARIANTS)
+    ]
+    groups = []
+    bases = [(base, place) for row, base, place in known if row["variant"] == "baseline"]
+    for base, place in dict.fromkeys(bases):
+        group, configs = [], variants(base)
+        for row, config, where in known:
+            expected = configs.get(row["variant"]) if where == place else None
+            if expected and expected.replace(lr=config.train.lr) == config:
+                group.append(row)
+        groups.append(group)
+    return groups
+
+
+def regime(baseline: list[dict]) -> float | None:
+    """Mean overfitting of the baseline's runs, points (section 6); None if it is not known."""
+    gaps = [overfitting(row) for row in baseline]
+    return float(np.mean(gaps)) if gaps and None not in gaps else None
+
+
+def effect(group: list[dict], variant: str, against: str, measure: str) -> Estimate | None:
+    """A measure of a variant minus that of the arm it is compared with, from one group of rows.
+
+    Epochs to a loss are a ratio: baseline / variant; for early learning variant / baseline. None if
+    an arm has no run, or its rows lack what is measured.
+    """
+    runs = {}
+    for row in ended(group):
+        runs.setdefault(row["variant"], []).append(row)
+    arms = runs.get(variant), runs.get(against)
+    if not all(arms):
+        return None
+    n = tuple(map(len, arms))
+    if measure in (LENGTH, EARLY):
+        slow, fast = arms if measure == EARLY else reversed(arms)
+        found = sooner_to_loss(slow, fast, early=measure == EARLY)
+        return found and dataclasses.replace(found, n=n)
+
+    views, error = IMAGES.get(measure, (None, None))
+
+    def value(row):
+        if measure == TRAINING:
+            return training_error(row)
+        return overfitting(row) if measure == OVERFITTING else test_error(row, error, views)
+
+    values = {name: [value(row) for row in rows] for name, rows in runs.items()}
+    if None in values[variant] + values[against]:
+        return None
+    scatter, df = pooled(arm for arm in values.values() if None not in arm)
+    images, n_images = 0.0, 2  # training errors: each seed has training images of its own
+    if views:
+        images, n_images = image_part([(arm, views) for arm in arms], error)
+    difference = float(np.mean(values[variant]) - np.mean(values[against]))
+    return Estimate(difference, scatter * sum(1 / k for k in n), images, df, n, n_images)
+
+
+def image_part(arms: list, error: str, paired: bool = False) -> tuple[float, int]:
+    """The images' part of the variance of a difference of two arms (runs, views); their number.
+
+    Without hits an upper bound: as if the arms had been tested on different images.
+    """
+    n = arms[0][0][0]["metrics"][arms[0][1]]["n"]
+    missed = [[wrong(row, views, error) for row in runs] for runs, views in arms]
+    if any(one is None for arm in missed for one in arm):
+        rates = [np.mean([row["metrics"][views][error] for row in runs]) for runs, views in arms]
+        return 1e4 * sum(rate * (1 - rate) / n for rate in rates), n
+    missed = [np.stack(arm) * 1.0 for arm in missed]  # (runs, N)
+    return 1e4 * (image_variance(missed[0] - missed[1]) if paired else image_variance(*missed)), n
+
+
+# ---- measured with the nets ----------------------------------------------------------------------
+
+
+def key(row: dict) -> dict:
+    """How rows of measurements name the run that they rest on."""
+    return {name: row[name] for name in ("study", "variant", "seed", "started")}
+
+
+def ensemble(rows: list[dict], probabilities: list[dict], labels: np.ndarray) -> dict:
+    """A row about the average of several nets: its errors and hits.
+
+    Args:
+        rows: those of the nets.
+        probabilities: of each net the test probabilities {views: (N, classes)}; labels: (N,).
+    """
+    values = {}
+    for views in probabilities[0]:
+        mean = np.mean([net[views].astype(np.float32) for net in probabilities], axis=0)
+        values[views] = score(mean, labels) | {"hits": hits(mean, labels)}
+    about = {"study": "measures", "kind": "ensemble", "scale": rows[0]["scale"]}
+    about |= {"runs": [key(row) for row in rows], "n": len(labels), "nets": len(rows)}
+    return about | {"values": values}
+
+
+def halving(model: nn.Sequential, row: dict, test: Images, nets: int = NETS) -> dict:
+    """A row about what halving the outputs stands for: the mean of the dropout nets (4.2).
+
+    For each of up to 2,000 test images, centre view, `nets` dropout nets are drawn. Values, means
+    over images: "distance" (total variation, 0..1) from the geometric mean of these nets, for the
+    halved net, for the arithmetic mean and for a single net; "sampling" is the distance between
+    the geometric means of two halves of the nets. "top1" errors. "gain": how much nearer the halved
+    net is than a single one. "top1_difference": halved minus geometric, points. The last two have
+    a 95 % interval.
+    """
+    images = test.subset(np.random.default_rng(0).permutation(len(test))[:HALVED_ON])
+    config = config_from(row["config"])
+    stages, size = list(model.eval()), config.net.input
+    first = 1 + next(i for i, stage in enumerate(stages) if isinstance(stage, nn.Flatten))
+    convolutions, head = nn.Sequential(*stages[:first]), nn.Sequential(*stages[first:])
+    mean = centre_crop(torch.tensor(test.mean), size)
+    distance, errors = defaultdict(list), defaultdict(list)
+    with torch.inference_mode(), autocast("cpu", config.train.precision):
+        for pixels, labels in Feed(images)(torch.arange(len(images)).split(250)):
+            x = convolutions(to_input(centre_crop(pixels, size), mean))
+            logs = _dropout_nets(head, x, nets)  # (nets, N, classes)
+            geometric = logs.mean(0).softmax(1)
+            halves = (logs[i::2].mean(0).softmax(1) for i in (0, 1))
+            distance["sampling"].append(_distance(*halves))
+            p = {"halved": head(x).float().softmax(1), "arithmetic": logs.exp().mean(0)}
+            for name, q in (p | {"single": logs.exp(), "geometric": geometric}).items():
+                is_wrong = (q.argmax(-1) != labels).double()
+                errors[name].append(is_wrong.view(-1, len(labels)).mean(0))
+                if name != "geometric":
+                    distance[name].append(_distance(q, geometric).view(-1, len(labels)).mean(0))
+    distance, errors = (
+        {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
+        for found in (distance, errors)
+    )
+    values = {
+        "distance": {name: float(distance[name].mean()) for name in distance},
+        "top1": {name: float(errors[name].mean()) for name in errors},
+        "gain": _interval(distance["single"] - distance["halved"]),
+        "top1_difference": _interval(100 * (errors["halved"] - errors["geometric"])),
+    }
+    about = {"study": "measures", "kind": "halving", "scale": row["scale"], "runs": [key(row)]}
+    return about | {"n": len(images), "nets": nets, "values": values}
+
+
+def _dropout_nets(head: nn.Sequential, x, nets: int):
+    """Log-probabilities (nets, N, classes) of nets with dropout masks, drawn from a fixed seed."""
+    torch.manual_seed(generator(0, 0, "halving").initial_seed())
+    dropouts = [stage for stage in head if isinstance(stage, Dropout)]
+    for stage in dropouts:
+        stage.train()
+    found = torch.stack([head(x).float().log_softmax(1) for _ in range(nets)])
+    for stage in dropouts:
+        stage.eval()
+    return found
+
+
+def _distance(p, q):
+    """Total variation distance of probabilities (..., classes)."""
+    return 0.5 * (p - q).abs().sum(-1)
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    """The mean over images with its 95 % interval: value, low, high."""
+    mean, half = values.mean(), 1.96 * values.std(ddof=1) / len(values) ** 0.5
+    return [float(mean), float(mean - half), float(mean + half)]

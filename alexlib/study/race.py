@@ -1,0 +1,130 @@
+"""How soon runs learn: epochs to a training error or loss, ratios of them, the best learning rate.
+
+A run that ends above the target never reaches it. It counts with all the epochs that it could have
+had, and the ratio is then only a bound.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from alexlib.config import Config, config_from
+from alexlib.study.variants import loss_target
+from alexlib.study.verdicts import Estimate, ratio
+
+
+def reached(history: list[dict], target: float, start: float, key: str = "train_top1") -> float:
+    """Epochs until a value falls to `target`, interpolated linearly between epochs; inf if never.
+
+    Args:
+        history: one dict for each epoch; `key` is an error (0..1) or a loss in it.
+        start: the value before the first epoch.
+    """
+    before = start
+    if before <= target:
+        return 0.0
+    for epoch, row in enumerate(history):
+        if row[key] <= target:
+            return epoch + (before - target) / (before - row[key])
+        before = row[key]
+    return math.inf
+
+
+def sooner(slow: list[dict], fast: list[dict], target: float) -> Estimate:
+    """How many times as many epochs the runs of `slow` take to a training error as those of `fast`.
+
+    Raises ValueError if the target (0..1) is below the error at which the runs end.
+    """
+    end = max(row["config"]["train"]["target"] for row in (*slow, *fast))
+    if target < end:
+        raise ValueError(f"target {target:g}: expected {end:g}, where the runs end, or more")
+
+    def time(row):
+        return reached(row["history"], target, chance(row)), row["config"]["train"]["epochs"]
+
+    return _ratio(slow, fast, time)
+
+
+def sooner_to_loss(slow: list[dict], fast: list[dict], early: bool) -> Estimate | None:
+    """The same for the protocol's training loss (eval mode), at the first learning rate.
+
+    `early` chooses the loss of early learning. None if a row has no such losses.
+    """
+    if any(row["history"][0].get("plain_loss") is None for row in (*slow, *fast)):
+        return None
+
+    def time(row):
+        guess = math.log(row["config"]["net"]["classes"])  # the loss of equal probabilities
+        target = loss_target(row["scale"], guess, early)
+        same_rate = [e for e in row["history"] if e["lr"] == row["history"][0]["lr"]]
+        return reached(same_rate, target, guess, "plain_loss"), len(same_rate)
+
+    return _ratio(slow, fast, time)
+
+
+def _ratio(slow: list[dict], fast: list[dict], time: Callable) -> Estimate:
+    """The ratio of times; `time` of a row gives the epochs to the target and the limit on them."""
+    times, complete = [], []
+    for runs in (slow, fast):
+        epochs, limits = np.transpose([time(row) for row in runs])
+        times.append(np.minimum(epochs, limits))
+        complete.append(bool(np.isfinite(epochs).all()))
+    return ratio(*times, tuple(complete))
+
+
+def chance(row: dict) -> float:
+    """The error (0..1) of a random guess."""
+    return 1 - 1 / row["config"]["net"]["classes"]
+
+
+# ---- the learning rate of each net: section 3.1 --------------------------------------------------
+
+
+def soonest(found: dict[float, list[dict]], target: float, start: float) -> float:
+    """The learning rate out of {rate: history} that reaches the target in the fewest epochs.
+
+    If none does, the one with the lowest training error at the end.
+    """
+
+    def order(rate):
+        last = found[rate][-1]["train_top1"] if found[rate] else 1.0
+        return reached(found[rate], target, start), last, rate
+
+    return min(found, key=order)
+
+
+def search(run: Callable, rates: list[float], target: float, start: float) -> tuple[float, dict]:
+    """The soonest rate of a grid, which is extended by its own step while the best is at an edge.
+
+    At most three rates are added. `run` returns {rate: history} for a list of rates. Returns the
+    rate and the histories of all rates.
+    """
+    found = run(sorted(rates))
+    for _ in range(3):
+        best, tried = soonest(found, target, start), sorted(found)
+        if best not in (tried[0], tried[-1]):
+            break
+        inner = tried[1] if best == tried[0] else tried[-2]
+        found |= run([float(f"{best**2 / inner:.2g}")])
+    return soonest(found, target, start), found
+
+
+def at_best_rates(rows: list[dict], config: Config) -> dict[tuple[str, str], list[dict]]:
+    """The runs that count, by (stack, activation), trained as `config` but for the learning rate.
+
+    Seed 0 chooses the rate; the other seeds at that rate count, or seed 0 if there are none.
+    """
+    nets = {}
+    for row in rows:
+        own = config_from(row["config"])
+        if own.train == config.replace(lr=own.train.lr).train and own.augment == config.augment:
+            rates = nets.setdefault((own.net.stack, own.net.activation), {})
+            rates.setdefault(own.train.lr, []).append(row)
+    counted = {}
+    for net, rates in nets.items():
+        searched = {lr: r["history"] for lr, runs in rates.items() for r in runs if r["seed"] == 0}
+        if searched:
+            runs = rates[soonest(searched, config.train.target, chance(rows[0]))]
+            counted[net] = [row for row in runs if row["seed"]] or runs
+    return counted

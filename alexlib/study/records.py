@@ -1,0 +1,215 @@
+"""The rows that runs leave: files of JSON lines, which rows are evidence, and a DataFrame of them.
+
+A row is a dict: what was trained (study, variant, seed, scale, spec = the config's name, config),
+what came out (metrics, training, history, hits, or why it diverged), on which images (data) and
+with what (device, versions, commit, started). Rows of studies "rates" and "measures" are about such
+runs.
+"""
+
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from filelock import FileLock
+
+from alexlib.config import ROOT, reports_root, runs_root
+from alexlib.study import measures
+from alexlib.study.variants import block_of, chosen_rate
+from alexlib.training.distributed import world
+
+
+def path(study: str, scale: str, is_evidence: bool) -> Path:
+    """The file of a study's rows: those of sample runs, evidence and other runs are kept apart."""
+    if scale == "sample":
+        return reports_root() / "sample" / "results" / f"{study}.jsonl"
+    return (reports_root() if is_evidence else runs_root()) / "results" / f"{study}.jsonl"
+
+
+def read(study: str | None = None, scale: str | None = None, **wanted) -> list[dict]:
+    """All rows, evidence and others, with these values; superseded rows are left out.
+
+    Raises ValueError if a line is not a row; a last line that was cut off is ignored.
+    """
+    places = (("", True), ("", False), ("sample", True))
+    folders = [path("", scale_, is_evidence).parent for scale_, is_evidence in places]
+    found = _parsed(file for folder in folders for file in folder.glob(f"{study or '*'}.jsonl"))
+    wanted |= {key: value for key, value in (("study", study), ("scale", scale)) if value}
+    return [
+        row
+        for row in found
+        if "superseded" not in row and all(row.get(key) == wanted[key] for key in wanted)
+    ]
+
+
+def everything() -> list[dict]:
+    """All rows on record that are evidence (see `evidence`)."""
+    return evidence(_parsed(path("", "", True).parent.glob("*.jsonl")))
+
+
+def are_evidence(found: list[dict]) -> bool:
+    """Whether all these rows are evidence."""
+    known = everything()
+    return all(row in known for row in found)
+
+
+def evidence(found: list[dict]) -> list[dict]:
+    """The rows that are evidence (docs/protocol.md, section 1).
+
+    These are the runs and rate checks that a block of the protocol lists, the first row of each,
+    runs only at the learning rate that was chosen; and rows about such runs, which name them in
+    "run" or "runs".
+    """
+    rates = [row for row in found if row["study"] == "rates"]
+    first = {}
+    for row in found:
+        block = block_of(row) if "config" in row and "superseded" not in row else None
+        if block is None:
+            continue
+        lr, variant, is_run = row["config"]["train"]["lr"], row["variant"], row["study"] != "rates"
+        if is_run and block.check and lr != chosen_rate(block, variant, rates):
+            continue
+        net = str(row["config"]["net"]) if block.free else ""
+        first.setdefault((block.id, row["study"], variant, row["seed"], lr, net), row)
+
+    runs, ids = list(first.values()), {id(row) for row in first.values()}
+
+    def is_about_evidence(row):
+        of = [row["run"]] if "run" in row else row.get("runs", [])
+        return bool(of) and all(any(key.items() <= run.items() for run in runs) for key in of)
+
+    return [row for row in found if id(row) in ids or is_about_evidence(row)]
+
+
+def append(row: dict) -> None:
+    """Add a row to its study's file; it is on the disk when this returns.
+
+    Several processes may append to the same file. A last line that was cut off is removed first.
+    """
+    file = path(row["study"], row["scale"], _is_new_evidence(row))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(row, allow_nan=False).encode() + b"\n"
+    runs_root().mkdir(parents=True, exist_ok=True)
+    with FileLock(runs_root() / "rows.lock"), open(file, "ab+") as out:
+        out.seek(0)
+        there = out.read()
+        last = there[there.rfind(b"\n") + 1 :]
+        if _is_row(last):
+            line = b"\n" + line
+        else:
+            out.truncate(len(there) - len(last))
+        out.write(line)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _is_new_evidence(row: dict) -> bool:
+    """Whether a new row is evidence: not in a closed block, and not a second row of a run."""
+    block = block_of(row) if "config" in row else None
+    if row["scale"] == "sample" or (block and block.closed):
+        return False
+    return any(other is row for other in evidence([*everything(), row]))
+
+
+def _parsed(files: Iterable[Path]) -> list[dict]:
+    """The rows in some files, file by file in the order of their names."""
+    rows = []
+    for file in sorted(files):
+        lines = file.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
+            if _is_row(line):
+                rows.append(json.loads(line))
+            elif line.strip() and number < len(lines):
+                start = line[:40].decode(errors="replace")
+                raise ValueError(f"{file}, line {number} is not a row: {start!r}; fix or delete it")
+    return rows
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def rows(found: list[dict]) -> pd.DataFrame:
+    """A DataFrame with one line for each row of a run, in their order; NaN where a row lacks it.
+
+    Columns:
+        study, scale, variant, seed: as in the row; spec: name of the config; lr: learning rate
+        epochs: finished epochs; seconds: of training; images_per_second: median of the epochs
+        top1, top5: test error, %, average of ten views; centre_top1, centre_top5: centre view
+        training: error on training images, %, eval mode, centre view, no augmentation
+        overfitting: centre_top1 - training, percentage points
+        diverged: whether the run diverged; it then has no errors
+        commit, device: with what it was trained; row: the whole row, a dict
+    """
+    return pd.DataFrame([_columns(row) for row in measures.trained(found)])
+
+
+def _columns(row: dict) -> dict:
+    def error(views, key):
+        return 100 * row["metrics"].get(views, {}).get(key, math.nan)
+
+    training = 100 * row["training"]["top1"] if "training" in row else math.nan
+    return {
+        **{key: row[key] for key in ("study", "scale", "variant", "seed", "spec")},
+        "lr": row["config"]["train"]["lr"],
+        "epochs": len(row["history"]),
+        "top1": error("ten", "top1"),
+        "top5": error("ten", "top5"),
+        "centre_top1": error("centre", "top1"),
+        "centre_top5": error("centre", "top5"),
+        "training": training,
+        "overfitting": error("centre", "top1") - training,
+        "seconds": row["seconds"],
+        "images_per_second": row["pictures_per_second"],
+        "diverged": "diverged" in row,
+        "commit": row["commit"],
+        "device": row["device"],
+        "row": row,
+    }
+
+
+def provenance(device: str) -> dict:
+    """Device, versions, commit (with "+" if alexlib was changed since) and time of the start."""
+    modules = {"torch": torch, "torchvision": torchvision, "numpy": np}
+    versions = {name: module.__version__ for name, module in modules.items()}
+    names = " + ".join(dict.fromkeys(_device_name(part) for part in device.split(",")))
+    return {
+        "device": names + (f" x {world()}" if world() > 1 else ""),
+        "versions": {"python": platform.python_version(), **versions},
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _device_name(device: str) -> str:
+    """The GPU's name; for a CPU its model and the number of threads."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info, model = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def _commit() -> str:
+    def git(*words):
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "alexlib")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

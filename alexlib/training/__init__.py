@@ -1,0 +1,145 @@
+"""Training: start with `loop.py`. This file has the parts of the loop that are not science."""
+
+import ctypes
+import math
+import multiprocessing
+import signal
+import sys
+import threading
+import warnings
+
+import torch
+from tqdm import tqdm
+
+from alexlib.training.distributed import rank
+
+READ_EVERY = 50  # steps between two looks at the loss, each of which waits for the GPU
+CAUSES = (
+    "common causes: a learning rate that is too high; pixels on another scale than 0..255 minus"
+    " the mean; biases of 1 with a standard deviation of .01 in narrow or deep nets (try init_std"
+    " .03 in conv3-5, as the 2012 code did)"
+)
+
+
+class Diverged(ArithmeticError):
+    """The loss or the probabilities are NaN or infinite."""
+
+
+class StuckWarning(UserWarning):
+    """The loss is still that of a random guess."""
+
+
+class LossCheck:
+    """Raises `Diverged` if the loss is NaN or infinite; warns once if it stays at chance."""
+
+    def __init__(self, classes: int):
+        self.chance, self.recent, self.warned = math.log(classes), [], False
+
+    def __call__(self, loss, step: int) -> None:
+        self.recent.append(loss)
+        if step >= READ_EVERY and len(self.recent) < READ_EVERY:
+            return
+        mean = torch.stack(self.recent).mean().item()
+        self.recent = []
+        if not math.isfinite(mean):
+            raise Diverged(f"the loss became {mean} at or before step {step + 1}; {CAUSES}")
+        if step >= 6 * READ_EVERY and mean > 0.995 * self.chance and not self.warned:
+            self.warned = True
+            text = f"after {step + 1} steps the loss is {mean:.4f}, and chance is {self.chance:.4f}"
+            warnings.warn(f"{text}: the net has not started to learn; {CAUSES}", StuckWarning, 3)
+
+
+class Stop:
+    """Inside `with`, the first SIGINT or SIGTERM only sets `asked`; the next one acts as usual.
+
+    It does nothing if not `wanted` or outside the main thread. Ignored signals stay ignored.
+    """
+
+    def __init__(self, wanted: bool = True):
+        here = wanted and threading.current_thread() is threading.main_thread()
+        found = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if here}
+        self.handlers = {n: h for n, h in found.items() if h not in (signal.SIG_IGN, None)}
+        self.asked = None  # or the number of the signal
+
+    def __enter__(self):
+        for number in self.handlers:
+            signal.signal(number, self._ask)
+        return self
+
+    def _ask(self, number, _frame) -> None:
+        self.asked = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def __exit__(self, error, *_) -> None:
+        self._restore()
+        if self.asked and error is None:
+            self.leave()
+
+    def leave(self) -> None:
+        """Raise SystemExit(143) after SIGTERM, KeyboardInterrupt otherwise."""
+        raise SystemExit(143) if self.asked == signal.SIGTERM else KeyboardInterrupt
+
+
+class Progress:
+    """A tqdm text bar over images, and lines that stay; silent in workers and on ranks above 0.
+
+    Only terminals and notebooks get the bar. It needs no widgets.
+    """
+
+    def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
+        notebook = "ipykernel" in sys.modules
+        self.silent = not wanted or rank() > 0 or multiprocessing.parent_process() is not None
+        self.prefix = wanted if isinstance(wanted, str) else ""
+        self.batch, self.lines = batch, sys.stdout if notebook else sys.stderr
+        hidden = self.silent or not (notebook or sys.stderr.isatty())
+        self.bar = tqdm(
+            desc=self.prefix.rstrip(": "),
+            total=steps * batch,
+            initial=done * batch,
+            unit=" images",
+            mininterval=0.5,
+            leave=False,
+            disable=hidden,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
+
+    def update(self, totals) -> None:
+        """Move the bar on; whenever it is drawn, prepare the next text, which waits for a GPU."""
+        if self.bar.update(self.batch):
+            loss, error = totals.means(self.batch)
+            self.bar.set_postfix_str(f"loss {loss:.3f}, error {error:.1%}", refresh=False)
+
+    def epoch(self, row: dict, epochs: int) -> None:
+        """A line about a finished epoch."""
+        errors = f"loss {row['train_loss']:.3f}, training error {row['train_top1']:.1%}"
+        if row["val_top1"] is not None:
+            errors += f", validation error {row['val_top1']:.1%}"
+        speed = f"{row['pictures_per_second']:.0f} images/s, {row['seconds']:.0f} s"
+        self.line(f"epoch {row['epoch']}/{epochs}: {errors}, {speed}")
+
+    def line(self, text: str) -> None:
+        if not self.silent:
+            tqdm.write(self.prefix + text, file=self.lines)
+
+
+def keep_freed_memory(device: str) -> None:
+    """Let glibc keep freed blocks below 1 GiB for the next step (CPUs on Linux).
+
+    Returning them to the system page by page takes a good part of a step: docs/performance.md.
+    """
+    if torch.device(device).type == "cpu" and sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
+        except (OSError, AttributeError):  # another C library
+            pass

@@ -1,0 +1,121 @@
+"""Several processes that train one net, and the choice of devices.
+
+`torchrun --nproc-per-node=4 -m alexlib train ...` starts four. Rank r trains on the r-th quarter of
+every mini-batch and gradients are averaged. In a single process all of this does nothing.
+"""
+
+import os
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from alexlib.models.two_gpu import devices_here
+
+TIMEOUT = timedelta(seconds=50)  # a rank that does not answer for so long has died
+
+
+def pick_device(name: str = "auto") -> str:
+    """The device, if this computer has it; "auto": a GPU if there is one; "cuda:0,cuda:1": both."""
+    valid = devices_here()
+    if name == "auto":
+        return "cuda" if "cuda" in valid else "cpu"
+    for device in name.split(","):
+        if device not in valid:
+            raise ValueError(f"no device {device!r}: valid ones here: auto, {', '.join(valid)}")
+    return name
+
+
+def pick_towers(name: str = "auto", scale: str = "sample") -> str:
+    """The devices of a net with two towers; "auto": two GPUs, or one, or the CPU.
+
+    At the sample scale the CPU is used twice to show the division, which is slower than one net.
+    """
+    gpus = torch.cuda.device_count()
+    if name != "auto" or gpus == 1:
+        return pick_device(name)
+    return "cuda:0,cuda:1" if gpus else "cpu,cpu" if scale == "sample" else "cpu"
+
+
+def start(device: str) -> str:
+    """Join the other processes of torchrun; returns the device, or pair of devices, of this one.
+
+    Every rank gets GPUs of its own, by LOCAL_RANK: one for "cuda", two for "cuda:0,cuda:1".
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+        return device
+    names, local = device.split(","), int(os.environ["LOCAL_RANK"])
+    each, here = device.count("cuda"), torch.cuda.device_count()
+    if (local + 1) * each > here:
+        raise ValueError(
+            f"local rank {local} needs {each} GPUs of its own, but this machine has {here}:"
+            f" give --nproc-per-node={here // each} at most"
+        )
+    if each:
+        names = [f"cuda:{local * each + i}" for i in range(each)]
+        torch.cuda.set_device(names[0])
+    dist.init_process_group("nccl" if each else "gloo", timeout=TIMEOUT)
+    return ",".join(names)
+
+
+def stop() -> None:
+    """Leave the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """The number of this process; rank 0 writes and prints."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def part(batch: int) -> slice:
+    """The images of a mini-batch that this rank trains on."""
+    if batch % world():
+        raise ValueError(f"a mini-batch of {batch} cannot be divided equally among {world()} ranks")
+    return slice(rank() * batch // world(), (rank() + 1) * batch // world())
+
+
+def wrap(model):
+    """The model, with gradients averaged over the ranks in the backward pass."""
+    return DistributedDataParallel(model) if world() > 1 else model
+
+
+def agreed(loss, wrong, stopping: bool, step: int):
+    """Mean loss and sum of errors over the ranks, and whether any rank was asked to stop.
+
+    On GPUs the last is read at every 16th step only, since reading it waits for the GPU.
+    """
+    if world() == 1:
+        return loss, wrong, stopping
+    values = torch.stack([loss / world(), wrong.float(), torch.full_like(loss, stopping)])
+    dist.all_reduce(values)
+    read = not values.is_cuda or step % 16 == 0
+    return values[0], values[1], read and values[2].item() > 0
+
+
+def woven(values: np.ndarray, n: int) -> np.ndarray:
+    """All n rows, where rank r of N has the rows r, r + N, r + 2 N, ..."""
+    if world() == 1:
+        return values
+    parts = [None] * world()
+    dist.all_gather_object(parts, values)
+    whole = np.empty((n, *values.shape[1:]), values.dtype)
+    for i, values_of_rank in enumerate(parts):
+        whole[i :: world()] = values_of_rank
+    return whole
+
+
+def from_first(value):
+    """The value that rank 0 has."""
+    values = [value]
+    if world() > 1:
+        dist.broadcast_object_list(values)
+    return values[0]

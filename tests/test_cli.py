@@ -1,0 +1,96 @@
+"""The command line: what commands print and return; training itself is tested elsewhere."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexlib import __main__, report
+from alexlib.config import ROOT
+from alexlib.study import records
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command; returns its status, its output and its errors."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as end:
+            __main__.main(words)
+        return end.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with two classes of noise."""
+    for split, n in (("train", 12), ("val", 4)):
+        for label in range(2):
+            folder = tmp_path / "set" / split / "ab"[label]
+            folder.mkdir(parents=True)
+            for i in range(n):
+                noise = np.random.default_rng(i).integers(0, 200, (40, 40, 3))
+                Image.fromarray((noise + 50 * label).astype(np.uint8)).save(folder / f"{i}.png")
+    return str(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["train --scale nowhere", "train --set nothing 1", "train --epochs -1", "train --data no/where",
+     "report 99", "report 04 -p epochs three", "report 04 -p epochs", "report all -p nothing 1",
+     "data get nothing", "data pack no/where", "bench nothing", "study nothing"],
+)  # fmt: skip
+def test_a_mistake_of_the_user_is_an_error_line_and_status_2(command, words):
+    code, output, errors = command(*words.split())
+    assert code == 2 and output == "" and errors.startswith("error: ")
+    assert "Traceback" not in errors
+
+
+def test_training_leaves_a_row_and_is_opened_the_next_time(command, images):
+    words = ["train", "--data", images, "--epochs", "1", "--seed", "7", "--batch", "4"]
+    words += ["--set", "width", "0.03125", "--set", "input=64", "--set", "validation", "0.2"]
+    code, output, _ = command(*words)
+    assert code == 0 and "top-1 error, ten views: " in output
+    (row,) = records.read("04_train", "sample", seed=7)
+    assert row["variant"] == "source2012+input=64+width=0.03125+validation=0.2"
+    assert row["config"]["train"]["batch"] == 4 and row["config"]["net"]["classes"] == 2
+    code, again, _ = command(*words)
+    assert code == 0 and output.endswith(again)
+    assert records.read("04_train", "sample", seed=7) == [row]
+
+
+def test_packing_lists_the_files_that_are_left_out(command, images):
+    Path(images, "train", "a", "0.png").write_bytes(b"not an image")
+    assert command("data", "pack", images, "--side", "32")[0] == 2
+    code, output, _ = command("data", "pack", images, "--side", "32", "--on-error", "skip")
+    assert code == 0 and "train: 23 images in 2 classes" in output and "0.png" in output
+
+
+def test_parameters_are_given_as_two_words_or_with_an_equals_sign(command, monkeypatch):
+    given = []
+    monkeypatch.setattr(report, "run", lambda *words: (given.append(words), ("out.ipynb", ""))[1])
+    words = ("report", "04_train", "--scale", "imagenette", "-p", "spec", "paper", "-p")
+    assert command(*words, "epochs", "10")[:2] == (0, "out.ipynb\n")
+    assert command(*words, "epochs=10", "--out", "x.ipynb")[0] == 0
+    values = {"spec": "paper", "epochs": "10", "scale": "imagenette"}
+    assert given == [(report.NOTEBOOKS[4], values, out) for out in (None, Path("x.ipynb"))]
+
+
+def test_a_notebook_that_fails_does_not_stop_the_others(command, monkeypatch):
+    done = iter([("a.ipynb", "In [1]: boom"), ("b.ipynb", "")])
+    monkeypatch.setattr(report, "plan", lambda *_: {path: {} for path in report.NOTEBOOKS[:2]})
+    monkeypatch.setattr(report, "run", lambda *_: next(done))
+    code, output, errors = command("report", "all")
+    assert code == 1 and output == "a.ipynb\nb.ipynb\n" and "boom" in errors
+
+
+def test_threads_that_wait_sleep_and_help_needs_no_torch():
+    code = "import os, sys, alexlib.__main__\n"
+    code += "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert found == "PASSIVE False\n"

@@ -1,0 +1,98 @@
+"""The limits that keep the project small, the direction of imports, and files that must agree."""
+
+import ast
+import re
+import subprocess
+import tomllib
+
+import pytest
+from importlinter.cli import lint_imports
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from alexlib.config import ROOT
+
+LIBRARY_LINES, LIBRARY_FILES, FILE_LINES = 3600, 29, 250
+LINES = {"tests": 3500, "docs": 200, "benchmarks": 700}
+BODIES = {  # of functions and classes, in lines
+    ("training/loop.py", "train_step"): 15,
+    ("training/loop.py", "fit"): 60,
+    ("models/alexnet.py", "AlexNet"): 70,
+}
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+
+
+def lines(path):
+    return len(path.read_text().splitlines())
+
+
+def tracked(*words):
+    """The files of the project that git knows or would add."""
+    git = ["git", "ls-files", "--cached", *words]
+    try:
+        found = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in found.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_the_library_is_thin():
+    sizes = {path: lines(path) for path in (ROOT / "alexlib").rglob("*.py")}
+    assert {path.name: n for path, n in sizes.items() if n > FILE_LINES} == {}
+    assert len(sizes) <= LIBRARY_FILES
+    assert sum(sizes.values()) <= LIBRARY_LINES
+
+
+@pytest.mark.parametrize("folder", LINES)
+def test_what_is_around_the_library_is_small(folder):
+    assert sum(map(lines, (ROOT / folder).glob("*.py"))) <= LINES[folder]
+
+
+@pytest.mark.parametrize(("file", "name"), BODIES)
+def test_what_a_student_reads_fits_on_a_screen(file, name):
+    """Docstrings are not counted: they are read first, and then the code."""
+    tree = ast.parse((ROOT / "alexlib" / file).read_text())
+    (node,) = (n for n in tree.body if getattr(n, "name", None) == name)
+    docstring = node.body[0].end_lineno - node.body[0].lineno + 1 if ast.get_docstring(node) else 0
+    assert node.end_lineno - node.lineno + 1 - docstring <= BODIES[file, name]
+
+
+def test_imports_point_one_way(monkeypatch):
+    """The contract is in pyproject.toml; `lint-imports` shows what breaks it."""
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(config_filename="pyproject.toml", cache_dir=None) == 0
+
+
+def test_no_web_page_of_a_report_is_committed():
+    assert [path for path in tracked("reports") if path.suffix == ".html"] == []
+
+
+def test_git_knows_every_module():
+    """A pattern in .gitignore may hide a folder of the library."""
+    known = set(tracked("--others", "--exclude-standard"))
+    assert set((ROOT / "alexlib").rglob("*.py")) <= known
+
+
+def test_no_file_names_a_folder_of_somebodys_machine():
+    folders = "|".join(("/home/\\w", "/root/", "/Users/\\w", re.escape(str(ROOT)) + "\\b"))
+    pattern, found = re.compile(rf"(?<![\w.~])({folders})"), []
+    for path in tracked("--others", "--exclude-standard"):
+        if path.suffix not in (".png", ".jpg") and path.name != "test_project.py":
+            text = path.read_text("utf-8", "replace")
+            found += [
+                f"{path.name}: {line[:80]}" for line in text.splitlines() if pattern.search(line)
+            ]
+    assert not found
+
+
+def test_constraints_satisfy_the_ranges():
+    text = (ROOT / "constraints.txt").read_text()
+    pairs = [line.split("==") for line in text.splitlines() if not line.startswith("#")]
+    pins = {canonicalize_name(name): version for name, version in pairs}
+    asked = [
+        *PROJECT["dependencies"],
+        *(r for extra in PROJECT["optional-dependencies"].values() for r in extra),
+    ]
+    for requirement in map(Requirement, asked):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])

@@ -1,0 +1,175 @@
+"""Reports: small notebooks run as the real ones do, through papermill and nbconvert."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat.v4 as v4
+import pytest
+
+from alexlib import report
+from alexlib.config import ROOT, reports_root
+from alexlib.study.records import provenance
+
+PARAMETERS = """scale: str = "sample"  # sample or cifar10: the images
+epochs: int = 3  # passes
+rate: float = 0.1  # learning rate
+photos: bool = True  # show them
+name: str = "a"  # of the run"""
+KEYS = ("commit", "device", "versions")
+TEXT = "# Tiny\n\nInline $x_1$, not `$HOME`.\n\n$$\\sqrt{x}$$"
+FIGURE = "import matplotlib.pyplot as plt\n\nplt.plot([epochs])"
+BAR = "from tqdm import tqdm\n\nfor _ in tqdm(range(5), mininterval=0):\n    pass"
+SLIDER = "import ipywidgets\n\nipywidgets.IntSlider()"
+PATHS = (
+    "import os\n\nfrom alexlib import config\n\nprint(config.__file__, os.path.expanduser('~/x'))"
+)
+IMAGES = """import numpy as np
+
+from alexlib.data.images import Images
+
+pixels, mean = np.zeros((4, 8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.float32)
+axes = {"eigenvalues": np.ones(3), "eigenvectors": np.eye(3)}
+about = {"name": "tiny", "split": "train", "fingerprint": "f1"}
+train = Images(pixels, np.arange(4) % 2, ("a", "b"), mean, **axes, **about)
+again = train"""
+LONG = """import time
+from pathlib import Path
+
+Path("{folder}/running").touch()
+try:
+    time.sleep(300)
+except KeyboardInterrupt:
+    time.sleep(6)
+    Path("{folder}/saved").touch()
+    raise"""
+
+
+def notebook(path, *sources, parameters=PARAMETERS):
+    cells = [v4.new_markdown_cell(TEXT), *map(v4.new_code_cell, (parameters, *sources))]
+    cells[1].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    path.write_text(v4.writes(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A report, made in an environment that asks for a matplotlib backend without figures."""
+    path = tmp_path_factory.mktemp("report") / "10_tiny.ipynb"
+    notebook(path, FIGURE, BAR, SLIDER, PATHS, IMAGES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPLBACKEND", "Agg")
+        out, error = report.run(path, {"epochs": "5"})
+    assert error == "" and out == reports_root() / "sample" / "10_tiny.ipynb"
+    return out
+
+
+def outputs(path, number):
+    return json.loads(path.read_text())["cells"][number]["outputs"]
+
+
+def test_a_report_holds_figures_the_end_of_a_bar_and_no_widget_state(done):
+    assert "image/png" in outputs(done, 3)[1]["data"]
+    bar = "".join("".join(output["text"]) for output in outputs(done, 4))
+    assert "5/5" in bar and bar.count("%") == 1
+    assert "widgets" not in json.loads(done.read_text())["metadata"]
+
+
+def test_a_report_says_what_made_it(done):
+    book = json.loads(done.read_text())
+    made = book["metadata"]["alexlib"]
+    here = provenance("cpu")
+    assert [made[key] for key in KEYS] == [here[key] for key in KEYS]
+    assert made["data"] == ["tiny, train: 4 images, f1"]
+    assert made["parameters"] == {"scale": "sample", "epochs": 5}
+    assert made["commit"] in str(book["cells"][-1]["outputs"])
+
+
+def test_a_report_names_no_folder_of_this_machine(done):
+    assert "alexlib/config.py ~/x" in "".join(outputs(done, 6)[0]["text"])
+    assert str(ROOT) not in done.read_text() and f"{Path.home()}/" not in done.read_text()
+
+
+def test_the_web_page_needs_no_network_and_holds_figures_and_formulas(done):
+    page = done.with_suffix(".html").read_text()
+    assert re.findall("<(?:script|link|img|iframe)[^>]*(?:src|href)=.(?!data:).{60}", page) == []
+    assert "import(" not in page and "data:image/png" in page
+    assert page.count("<math") == 2 and page.count('display="block"') == 1
+    assert "<msqrt>" in page and "<code>$HOME</code>" in page and 'name="viewport"' in page
+
+
+def test_a_failing_notebook_leaves_a_report_that_says_so(tmp_path):
+    path = notebook(tmp_path / "11_bad.ipynb", "1 / 0", "never")
+    out, error = report.run(path, {}, tmp_path / "bad.ipynb")
+    book = json.loads(out.read_text())
+    assert error.startswith("In [") and "ZeroDivisionError: division by zero" in error
+    assert error in "".join(book["cells"][-2]["source"])
+    assert book["metadata"]["papermill"]["exception"] == error
+    assert "ZeroDivisionError" in out.with_suffix(".html").read_text()
+    assert not list(reports_root().rglob("11_bad*"))
+
+
+def test_a_kernel_that_dies_is_a_failure(tmp_path):
+    path = notebook(tmp_path / "12_dead.ipynb", "import os\n\nos._exit(1)")
+    out, error = report.run(path, {}, tmp_path / "dead.ipynb")
+    assert "DeadKernelError" in error and error in out.read_text()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"epoch": 3}, {"epochs": "three"}, {"epochs": 3.0}, {"epochs": True}, {"epochs": "None"},
+     {"rate": "0.1,0.2"}, {"rate": False}, {"photos": 1}, {"photos": "false"}, {"name": 7},
+     {"scale": "imagenet"}, {"scale": "or"}],
+)  # fmt: skip
+def test_what_does_not_fit_the_parameters_is_refused(tmp_path, given):
+    path = notebook(tmp_path / "15_kinds.ipynb")
+    with pytest.raises(ValueError, match="15_kinds") as caught:
+        report.run(path, given)
+    (name,) = given
+    assert name in str(caught.value) and "learning rate" in str(caught.value)
+    assert not list(reports_root().rglob("15_kinds*"))
+
+
+def test_what_fits_is_taken_and_text_becomes_a_value(tmp_path):
+    path = notebook(tmp_path / "16_kinds.ipynb")
+    given = {"epochs": "0", "rate": "1e-3", "photos": "False", "name": "007", "scale": "cifar10"}
+    expected = {"epochs": 0, "rate": 1e-3, "photos": False, "name": "007", "scale": "cifar10"}
+    assert report.checked(path, given) == expected
+    assert report.checked(path, expected | {"rate": 1}) == expected | {"rate": 1}
+    assert report.checked(path, {}) == {"scale": "sample"}
+    assert report.checked(notebook(tmp_path / "17.ipynb", parameters="n: int = 1  # n"), {}) == {}
+
+
+def test_all_notebooks_get_the_parameters_that_they_have(tmp_path, monkeypatch):
+    books = PARAMETERS, "rate: float = 1.0  # rate", 'scale: str = "sample"  # sample, imagenet'
+    paths = [notebook(tmp_path / f"2{i}.ipynb", parameters=text) for i, text in enumerate(books)]
+    monkeypatch.setattr(report, "NOTEBOOKS", paths)
+    given = {"scale": "cifar10", "rate": "2"}
+    assert report.plan("all", given) == {
+        paths[0]: {"scale": "cifar10", "rate": 2},
+        paths[1]: {"rate": 2},
+    }
+    for wrong in ({"epoch": 4}, {"epochs": "four"}, {"scale": "cifar"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            report.plan("all", wrong)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_a_report_reaches_the_running_cell(tmp_path, number, code):
+    """The cell takes longer to end than Jupyter waits for a kernel by itself (5 s)."""
+    path = notebook(tmp_path / "30_long.ipynb", LONG.format(folder=str(tmp_path)))
+    words = ["-m", "alexlib", "report", str(path), "--out", str(tmp_path / "out.ipynb")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, *words], env=environment)
+    while not (tmp_path / "running").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait() == code
+    assert (tmp_path / "saved").exists() and not (tmp_path / "out.ipynb").exists()

@@ -1,0 +1,141 @@
+"""AlexNet on two devices: the numbers of one device, its state dict, and the data that crosses."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from alexlib.config import FIGURE1, PAPER, SOURCE2012
+from alexlib.models import build
+from alexlib.models.two_gpu import crossings
+
+SMALL = {"input": 64, "classes": 10, "width": 1 / 8}
+CPUS = ("cpu", "cpu")
+pytestmark = pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+CONFIGS = {
+    "paper": PAPER,
+    "source2012": SOURCE2012,
+    "no cross-talk": SOURCE2012.replace(cross_talk=False),
+    "no conv1": SOURCE2012.replace(omit=(1,)),
+    "no conv2": SOURCE2012.replace(omit=(2,), dropout=0.0, fc_factor=0.5),
+    "no conv3": PAPER.replace(omit=(3,), dropout=0.25, fc_factor=2 / 3),
+    "no conv3 to conv5": PAPER.replace(omit=(3, 4, 5)),
+    "no fc6": PAPER.replace(omit=(6,)),
+    "no fc6, fc7": PAPER.replace(omit=(6, 7), cross_talk=False),
+    "LRN everywhere": SOURCE2012.replace(lrn=(1, 2, 3, 4, 5), lrn_n=3, lrn_beta=0.6),
+    "non-overlapping, tanh": PAPER.replace(overlapping=False, activation="tanh"),
+}
+CONFIGS = {name: config.replace(**SMALL) for name, config in CONFIGS.items()}
+
+
+def one_and_two(config, dtype=torch.float32, fast=True):
+    """The same net on one device and on two."""
+    nets = []
+    for devices in (None, CPUS):
+        torch.manual_seed(0)
+        nets.append(build(config, devices, fast).to(dtype))
+    return nets
+
+
+def images(dtype=torch.float32):
+    torch.manual_seed(1)
+    return (torch.randn(4, 3, 64, 64) * 60).to(dtype)
+
+
+def step(net, x):
+    """The scores, and the parameters after a step of gradient descent, by their names."""
+    torch.manual_seed(2)
+    scores = net(x)
+    F.cross_entropy(scores, torch.arange(4)).backward()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+    return scores.detach(), net.state_dict()
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_devices_compute_what_one_does(name, fast, mode):
+    """In training too, with the same dropped units."""
+    one, two = one_and_two(CONFIGS[name], torch.float64, fast)
+    before = {key: value.clone() for key, value in one.state_dict().items()}
+    assert all(torch.equal(before[key], value) for key, value in two.state_dict().items())
+    (scores, after), (found, after_two) = (
+        step(getattr(net, mode)(), images(torch.float64)) for net in (one, two)
+    )
+    torch.testing.assert_close(found, scores, rtol=1e-10, atol=1e-12)
+    assert list(after_two) == list(after)
+    for key, value in after.items():
+        change = value - before[key]
+        assert change.norm() > 0 and (after_two[key] - value).norm() < 1e-9 * change.norm(), key
+
+
+def test_each_device_draws_for_the_whole_layer_and_uses_its_half():
+    """Two GPUs with the same seed must not drop the same units; "meta" stands for the second."""
+    stage = build(PAPER.replace(**SMALL), ("cpu", "meta")).dropout6
+    torch.manual_seed(0)
+    a, b = stage((torch.ones(3, 256), torch.ones(3, 256, device="meta")))
+    torch.manual_seed(0)
+    assert torch.equal(a, torch.empty(3, 512).bernoulli_(0.5)[:, :256])
+    assert b.is_meta and b.shape == (3, 256)
+
+
+@pytest.mark.parametrize("name", ["paper", "no cross-talk"])
+def test_a_net_on_two_devices_loads_the_weights_of_one(name):
+    _, two = one_and_two(CONFIGS[name])
+    torch.manual_seed(5)
+    weights = build(CONFIGS[name]).state_dict()
+    two.load_state_dict(weights)
+    assert all(torch.equal(two.state_dict()[key], value) for key, value in weights.items())
+
+
+def test_each_device_holds_its_tower_whatever_is_moved():
+    net = build(CONFIGS["paper"], ("cpu", "meta")).to_empty(device="cpu")
+    sizes = {"cpu": 0, "meta": 0}
+    for p in net.parameters():
+        sizes[p.device.type] += p.numel()
+    assert sizes["cpu"] - 10 == sizes["meta"]  # the bias of fc8
+
+
+def test_unsuitable_devices_and_nets_are_refused():
+    one_tower = PAPER.replace(**SMALL, towers=1)
+    cases = [(CONFIGS["paper"], devices) for devices in (("cpu", "cuda:77"), ("cpu",), "cpu")]
+    for config, devices in (*cases, (one_tower, CPUS), (FIGURE1, CPUS)):
+        with pytest.raises(ValueError, match="devices"):
+            build(config, devices)
+
+
+def bytes_from_the_other_tower(net, x):
+    """Bytes for one image: the inputs of each half that its own tower does not hold."""
+    found = []
+
+    def count(x, sign=1):
+        found.append(sign * x.numel() * x.element_size() // len(x))
+
+    for pair in net:
+        pair.register_forward_pre_hook(lambda _, towers: count(torch.cat(towers[0], 1), -1))
+        for half in pair:
+            half.register_forward_pre_hook(lambda _, inputs: count(inputs[0]))
+    net.fc8[1].register_forward_hook(lambda _, _inputs, scores: count(scores))
+    count(x)
+    net(x)
+    return sum(found)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_crossings_are_the_inputs_from_the_other_tower(name, precision):
+    config = CONFIGS[name].replace(precision=precision)
+    net = build(config, CPUS).eval()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        expected = bytes_from_the_other_tower(net, images())
+    rows = crossings(config)
+    assert sum(row["forward"] for row in rows) == expected
+    assert [row["backward"] for row in rows] == [0, *(row["forward"] for row in rows[1:])]
+
+
+def test_crossings_of_the_paper_by_hand():
+    values = [224 * 224 * 3, 13 * 13 * 256, 6 * 6 * 256, 4096, 1000]
+    rows = crossings(PAPER)
+    assert [row["layer"] for row in rows] == ["images", "conv3", "fc6", "fc7", "fc8"]
+    assert [row["values"] for row in rows] == values
+    assert [row["forward"] for row in rows] == [4 * values[0], *(2 * x for x in values[1:])]
+    assert [row["forward"] for row in crossings(PAPER.net)] == [4 * x for x in values]
