@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train reports test bench lab docs lint format clean
+.PHONY: help train reports test test-all bench lab docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,25 +15,29 @@ help: ## this list
 train: $(VENV)/.stamp ## train AlexNet through notebook 04 and write its report (SCALE=sample)
 	$(PY) -m alexlib report 04_train --scale $(SCALE) $(PARAMS)
 
-reports: $(VENV)/.stamp ## run every notebook, write its report and the index of reports (SCALE=sample)
+reports: $(VENV)/.stamp ## run every notebook and write its report (SCALE=sample)
 	$(PY) -m alexlib report all --scale $(SCALE) $(PARAMS)
 
-test: $(VENV)/.stamp ## all tests, and every notebook cell by cell
-	$(PY) -m pytest --nbval-lax
+test: $(VENV)/.stamp ## the tests, and every notebook cell by cell, in two processes
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --nbval-lax --durations=10
 
-bench: $(VENV)/.stamp ## measure what is fast, side by side, and renew docs/performance.md (ten minutes)
+test-all: $(VENV)/.stamp ## the same with the slow and the browser tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --nbval-lax --durations=10 -m ""
+
+bench: $(VENV)/.stamp ## measure speed, side by side, and renew docs/performance.md (ten minutes)
 	$(PY) -m alexlib bench
 	$(PY) docs/refresh.py
 
 lab: $(VENV)/.stamp ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab
 
-docs: $(VENV)/.stamp ## renew the generated parts of README.md and docs/ from code and rows
+docs: $(VENV)/.stamp ## renew the generated parts of README.md, docs/ and reports/README.md
 	$(PY) docs/refresh.py
 
 lint: $(VENV)/.stamp ## check the style, change nothing
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(VENV)/.stamp ## fix the style, bring notebook pairs in step, strip notebook outputs
 	$(PY) -m jupytext --quiet --sync notebooks/*.ipynb

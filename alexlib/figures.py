@@ -148,7 +148,7 @@ def kernels(weights, towers: int = 2, kinds=None, columns: int = 16):
                 style = {"ec": COLOURS[kinds[kernel]], "lw": 2, "fill": False}
                 axis.add_patch(Rectangle(corner, side, side, **style))
         name = f"tower {tower}" if towers > 1 else "one tower"
-        axis.set_title(f"{len(part)} kernels, {name}", color=COLOURS.get(name))
+        axis.set_title(f"{len(part)} kernels, {name}", color=COLOURS.get(name, BLACK))
         axis.axis("off")
     return figure
 

@@ -163,7 +163,6 @@ def drawn() -> dict[str, tuple]:
     panel = {"train_top1": "Training error, CIFAR-10"}
     curves = partial(figures.learning_curves, histories, 0.9, panel, 0.25)
     lines = scorecard.in_points(scorecard.card(rows))
-    lines = [line | {"unit": "pp", "later": [x for _, x in line["later"]]} for line in lines]
     forest = partial(figures.forest, lines)
     return {"02_figure1.png": (raced, curves), "03_ablations.png": (rows, forest)}
 

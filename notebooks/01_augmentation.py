@@ -110,7 +110,8 @@ assert (positions - 1) ** 2 * 2 == paper.CONSTANTS["crops_and_flips"].value == 2
 
 # %%
 positions = side - size + 1
-figure, axes = figures.new_figure(8, 2.4, 1, 4, subplot_kw={"xticks": [], "yticks": [], "frame_on": False})
+bare = {"xticks": [], "yticks": [], "frame_on": False}
+figure, axes = figures.new_figure(8, 2.4, 1, 4, subplot_kw=bare)
 axes[0].imshow(image)
 axes[0].plot(*np.mgrid[:positions, :positions].reshape(2, -1), ".", ms=0.7, color="white", alpha=0.6)
 corners = np.random.default_rng(0).integers(positions, size=(3, 2))
@@ -294,9 +295,7 @@ def seen(top, left, mirrored, coefficients):
 
 # %%
 def redraw(top, left, mirrored, **coefficients):
-    figure, (whole, cut) = figures.new_figure(
-        6, 3, 1, 2, subplot_kw={"xticks": [], "yticks": [], "frame_on": False}
-    )
+    figure, (whole, cut) = figures.new_figure(6, 3, 1, 2, subplot_kw=bare)
     whole.imshow(image)
     whole.add_patch(plt.Rectangle((left, top), size, size, fill=False, ec=figures.RED, lw=2))
     cut.imshow(seen(top, left, mirrored, list(coefficients.values())))

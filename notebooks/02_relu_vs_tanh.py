@@ -46,7 +46,7 @@ from alexlib.config import FIGURE1, config_at, scale_of
 from alexlib.data import augment, prepare
 from alexlib.models import build, shapes_and_cost
 from alexlib.models.layers import ACTIVATIONS
-from alexlib.study import features, race, records, runs, scorecard
+from alexlib.study import features, race, runs, scorecard
 from alexlib.training.distributed import pick_device
 from alexlib.training.loop import fit
 
@@ -67,10 +67,15 @@ rates = sorted({float(rate) for rate in learning_rates.split(",")})
 if len(names) < 2 or len(rates) < 2 or seeds < 1:
     raise ValueError("expected two or more activations and learning rates, and one seed or more")
 
+# %% [markdown]
+# The config of each net, and the images:
+
 # %%
 fields = {"stack": stack, "precision": options["precision"], "epochs": options["max_epochs"] or None}
 base = config_at(FIGURE1, scale, input=24 if stack == "local" else None, **fields)
 configs = {name: base.replace(activation=name) for name in names}
+
+# %%
 training, test = prepare.load(here.source, here.side_for(base))
 chance, target = 1 - 1 / len(training.classes), base.train.target
 Markdown(
@@ -93,6 +98,9 @@ gradients = {name: torch.autograd.grad(layer(x).sum(), x)[0] for name, layer in 
 torch.testing.assert_close(gradients["relu"], (x > 0).float())
 torch.testing.assert_close(gradients["tanh"], 1 - torch.tanh(x) ** 2)
 pd.DataFrame({name: g.tolist() for name, g in gradients.items()}, index=["f'(-2)", "f'(0.5)", "f'(3)"]).T
+
+# %% [markdown]
+# All activations of this comparison, and their derivatives:
 
 # %%
 x = torch.linspace(-4, 4, 401, requires_grad=True)
@@ -139,6 +147,9 @@ def tried(name, rates):
     return {row["config"]["train"]["lr"]: row["history"] for row in rows_at(name, rates, [0])}
 
 
+# %% [markdown]
+# The search, and the epochs to the target at each rate; `inf` means that the run did not reach it.
+
 # %%
 searches = {name: race.search(partial(tried, name), rates, target, chance) for name in names}
 best = {name: rate for name, (rate, _) in searches.items()}
@@ -150,9 +161,6 @@ found = {
 }
 table = pd.DataFrame(found).sort_index()
 table.rename_axis("learning rate").style.format(precision=1).format_index("{:g}")
-
-# %% [markdown]
-# The table has the epochs to the target; `inf` means that the run did not reach it.
 
 # %% [markdown]
 # ## Activations and gradients by layer
@@ -176,6 +184,9 @@ def after(name, epochs):
     fit(model, training, training.subset([]), config, progress=False)
     return features.signals(model, batch, labels)
 
+
+# %% [markdown]
+# Before training and after it:
 
 # %%
 looks = [(name, epochs) for name in names for epochs in (0, 2)]
@@ -212,7 +223,9 @@ table.style.format(precision=1).format({"learning rate": "{:g}"})
 # %%
 slow, fast = counted[names[-1]], counted[names[0]]
 sooner = race.sooner(slow, fast, target)
-ratio, listed = sooner.shown(), records.are_evidence(slow + fast)
+ratio, listed = sooner.shown(), runs.are_evidence(slow + fast)
+
+# %%
 speed = [e for e in scorecard.card(slow + fast, listed) if e["claim"].rule == "race" and e["lines"]]
 Markdown(
     f"To reach {target:.0%} training error, {names[-1]} takes {sooner.bound} **{ratio['value']:.1f} times**"
@@ -232,6 +245,9 @@ higher = [error for error in (0.5, 0.45, 0.4, 0.35, 0.3) if target < error < cha
 by_target = {error: race.sooner(slow, fast, error) for error in [*higher, target]}
 shown = pd.DataFrame({error: e.shown() for error, e in by_target.items() if not e.bound}).T
 
+# %% [markdown]
+# Only targets that all runs reached are shown.
+
 # %%
 figure, axis = figures.new_figure(6, 3)
 if len(shown):
@@ -248,9 +264,11 @@ figure
 # shared their machine with other work.
 
 # %%
-frame = records.rows([row for rows in counted.values() for row in rows])
+frame = runs.rows([row for rows in counted.values() for row in rows])
 frame["activation"] = frame.variant.str.partition("-lr")[0]
 pace = frame.groupby("activation", sort=False).images_per_second.median()
+
+# %%
 mean = pd.Series({name: np.exp(np.mean(np.log(e))) for name, e in epochs.items()})
 seconds = pd.DataFrame({"images/s": pace, "seconds to the target": mean * len(training) / pace})
 seconds.style.format(precision=0)
@@ -262,10 +280,12 @@ seconds.style.format(precision=0)
 # seeds at that rate. Other nets are run with `stack="local"` or `stack="80-seconds"`.
 
 # %%
-everything = records.read("02_relu_vs_tanh", scale)
+everything = runs.read("02_relu_vs_tanh", scale)
 at_best = race.at_best_rates(everything, base)
 stacks = [s for s in parameters if {(s, names[0]), (s, names[-1])} <= set(at_best)]
 nets = {s: race.sooner(at_best[s, names[-1]], at_best[s, names[0]], target) for s in stacks}
+
+# %%
 table = pd.DataFrame({s: e.shown() | {"bound": e.bound, "runs": str(e.n)} for s, e in nets.items()}).T
 table[["bound", "value", "low", "high", "runs"]].style.format(precision=1)
 

@@ -49,7 +49,7 @@ from alexlib.config import config_from, scale_of
 from alexlib.data import augment, prepare, synthetic
 from alexlib.models import build
 from alexlib.models.layers import LocalResponseNorm
-from alexlib.study import features, records, runs, scorecard, variants, verdicts
+from alexlib.study import features, runs, scorecard, variants, verdicts
 from alexlib.training.distributed import pick_device
 
 # %% [markdown]
@@ -71,12 +71,17 @@ device, here = pick_device(options["device"]), scale_of(scale)
 base = variants.baseline(scale, options["spec"], **{"epochs": epochs or None} | fields)
 configs = variants.variants(base, group)
 
+# %% [markdown]
+# The images that the runs use:
+
 # %%
 training, test = prepare.load(options["data"] or here.source, here.side_for(base))
 classes, share = len(training.classes), options["share"]
 training = training if share >= 1 else training.holdout(1 - share, seed=0)[0]
 configs = {name: config.replace(classes=classes) for name, config in configs.items()}
 base = configs["baseline"]
+
+# %%
 Markdown(
     f"**{len(training):,}** training images of {training.side} pixels, {len(test):,} test images:"
     f" {training.origin}. The input of the net is {base.net.input} pixels wide."
@@ -127,6 +132,8 @@ jobs = [
     for seed in range(seeds)
     for name, config in configs.items()
 ]
+
+# %%
 if options["new_runs"]:
     runs.grid(jobs, training, test, device=device, workers=options["workers"])
 
@@ -139,9 +146,12 @@ def ours(row):
     return same and row["data"]["train"] == training.fingerprint
 
 
+# %% [markdown]
+# The rows of these runs, and of earlier ones with the same settings:
+
 # %%
 rows = [row for row in runs.read("03_ablations", scale) if ours(row)]
-frame = records.rows(rows)
+frame = runs.rows(rows)
 found = frame[~frame.diverged]
 assert "baseline" in set(found.variant), "no run of the baseline is on record"
 
@@ -160,7 +170,7 @@ Markdown(
 #
 # The feature maps of the first layer at the position of its strongest activation, before and after LRN. The
 # net is the trained baseline if its run is on this machine, else an untrained net. A strong activation
-# lowers its neighbours and itself. The right side shows the factor at all positions.
+# lowers its neighbours and itself.
 
 # %%
 opened = runs.opened(jobs[0], training, test)
@@ -173,9 +183,14 @@ first = model.lrn1 if hasattr(model, "lrn1") else None
 relu = torch.nn.ReLU() if base.net.lrn_before_relu == () else torch.nn.Identity()
 with torch.no_grad(), features.capture(model, ["conv1"]) as kept:
     model(augment.to_input(*crops))
+
+# %%
 before = relu(kept["conv1"].float())
 after = LocalResponseNorm(first.n, first.k, first.alpha, first.beta, first.towers)(before)
 y, x = divmod(int(before[0].amax(0).argmax()), before.shape[3])
+
+# %% [markdown]
+# Left, all feature maps at that position; right, all positions.
 
 # %%
 figure, (left, right) = figures.new_figure(10, 3, 1, 2, width_ratios=[2, 1])
@@ -184,6 +199,8 @@ left.bar(maps, before[0, :, y, x], color=figures.PALE, label="before LRN")
 left.bar(maps, after[0, :, y, x], color=figures.BLUE, width=0.4, label="after LRN")
 left.set(xlabel="feature map", ylabel="activation", title="Strongest position")
 left.legend()
+
+# %%
 seen = before.abs() > 1e-3
 right.hist((after[seen] / before[seen]).numpy(), 40, color=figures.BLUE)
 right.set(xlabel="after / before", ylabel="activations", title="All positions")
@@ -200,6 +217,8 @@ figure
 shown = found[found.variant.isin(["baseline", "no-lrn", "no-dropout", "no-crops-flips"])]
 curves = {name: [r["history"] for r in part.row] for name, part in shown.groupby("variant", sort=False)}
 measured = "plain_top1" in shown.row.iloc[0]["history"][0]
+
+# %%
 key = "plain_top1" if measured else "train_top1"
 title = "Training error, eval mode" if measured else "Training error, running"
 figures.learning_curves(curves, 1 - 1 / classes, {key: title, "val_top1": "Validation error"})
@@ -225,8 +244,10 @@ Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 # seeds and test images. The standard deviation over seeds is pooled over all variants shown.
 
 # %%
-listed = records.are_evidence(rows)
+listed = runs.are_evidence(rows)
 effects = scorecard.effects(rows, listed)
+
+# %%
 points = [line for line in effects if line["unit"] == "pp"]
 known = sum(np.isfinite(line["low"]) for line in points)
 title = f"{len(points)} effects, {known} with an interval"
@@ -237,7 +258,7 @@ figures.forest(points, title) if points else Markdown("*There are no variants.*"
 
 # %%
 base_rows = [row for row in rows if row["variant"] == "baseline"]
-card = scorecard.card(base_rows + records.read("measures", scale), listed)
+card = scorecard.card(base_rows + runs.read("measures", scale), listed)
 free = [
     (e["claim"], line) for e in card if e["claim"].rule in ("ten-views", "ensemble") for line in e["lines"]
 ]

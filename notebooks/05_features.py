@@ -405,6 +405,7 @@ means.style.format(precision=3)
 # %%
 units, kept = fc7.shape[1], means.loc["features, learned axes", bits] / levels["features"]
 ahead = [n for n in lengths if means[n]["features, random axes"] > means[n]["features, learned axes"]]
+ahead = ", ".join(map(str, ahead))
 Markdown(
     f"{units:,} real numbers take {4 * units:,} bytes for each image, and {bits} bits take {bits // 8} bytes,"
     f" a factor of {32 * units // bits:,}. With learned axes these bits keep **{kept:.0%}** of the precision."

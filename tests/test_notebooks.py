@@ -15,6 +15,7 @@ NOTEBOOKS = ROOT / "notebooks"
 NAMES = sorted({path.stem for kind in ("*.py", "*.ipynb") for path in NOTEBOOKS.glob(kind)})
 WITHOUT_SCALE = {"06_scorecard"}  # it reads the rows of all scales
 MAX_NAMES, MAX_PARAMETERS = 15, 6
+TYPES = {"int", "float", "bool", "str", "dict"}
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 
@@ -40,7 +41,7 @@ def test_parameters_are_few_annotated_and_explained(name):
     assert sum("parameters" in cell["metadata"].get("tags", []) for cell in cells(name)) == 1
     found = papermill.inspect_notebook(NOTEBOOKS / f"{name}.ipynb")
     assert len(found) <= MAX_PARAMETERS
-    assert {p["inferred_type_name"] for p in found.values()} <= {"int", "float", "bool", "str"}
+    assert {p["inferred_type_name"] for p in found.values()} <= TYPES
     assert all(parameter["help"] for parameter in found.values())
     (cell,) = (c for c in cells(name) if "parameters" in c["metadata"].get("tags", []))
     assert len(ast.parse(cell["source"]).body) == len(found), "papermill cannot read a line"
@@ -49,19 +50,11 @@ def test_parameters_are_few_annotated_and_explained(name):
         assert found["scale"]["default"] == '"sample"' and "sample" in found["scale"]["help"]
 
 
-def test_few_names_come_from_the_library(name):
-    """`from alexlib.study import runs` counts for what is used of it: `runs.grid`, `runs.rows`."""
+def test_few_names_are_imported_from_the_library(name):
     nodes = [n for cell in cells(name, "code") for n in ast.walk(ast.parse(cell["source"]))]
-    modules, names = {}, set()
-    for node in (n for n in nodes if isinstance(n, ast.ImportFrom)):
-        folder = ROOT / node.module.replace(".", "/")
-        for alias in node.names if node.module.split(".")[0] == "alexlib" else ():
-            is_module = any((folder / end).exists() for end in (alias.name, f"{alias.name}.py"))
-            modules |= {alias.asname or alias.name: alias.name} if is_module else {}
-            names |= set() if is_module else {alias.name}
-    for node in (n for n in nodes if isinstance(n, ast.Attribute)):
-        if isinstance(node.value, ast.Name) and node.value.id in modules:
-            names.add(f"{node.value.id}.{node.attr}")
+    imports = [n for n in nodes if isinstance(n, ast.ImportFrom)]
+    own = [n for n in imports if n.module.split(".")[0] == "alexlib"]
+    names = {alias.name for node in own for alias in node.names}
     assert "*" not in names and len(names) <= MAX_NAMES, sorted(names)
 
 

@@ -127,8 +127,7 @@ def test_a_grid_has_the_order_of_its_jobs_and_runs_nothing_twice(monkeypatch):
     np.testing.assert_allclose(sound.overfitting, 100 * np.array(gaps))
 
     monkeypatch.setattr(runs, "run_or_row", None)
-    again = runs.grid(jobs, TRAIN, TEST)
-    assert list(again.row) == list(table.row[:-1]) and len(runs.read("99_grid")) == len(jobs)
+    assert list(runs.grid(jobs, TRAIN, TEST).row) == list(table.row[:-1])
     with pytest.raises(ValueError, match="no jobs"):
         runs.grid([], TRAIN, TEST)
 

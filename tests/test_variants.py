@@ -96,7 +96,6 @@ def test_rate_checks_are_listed_at_three_rates_with_seed_0():
     for lr, listed in ((0.005, True), (0.01, True), (0.02, True), (0.03, False)):
         assert (block_of(check_of(DEPTH, "no-conv3", lr)) is DEPTH) == listed
     assert block_of(check_of(DEPTH, "no-conv3", 0.01, seed=1)) is None
-    assert block_of(check_of(DEPTH, "no-conv3", 0.01, epochs=DEPTH.check + 1)) is None
     also = check_of(DEPTH, "baseline", 0.02)  # the check belongs to DEPTH, the run does not
     assert block_of(also) is DEPTH and block_of(also | {"study": DEPTH.study}) is None
 

@@ -64,7 +64,11 @@ def _raw(rows) -> Rows:
 
 
 def _marked(lines, listed: bool) -> list[dict]:
-    return [line if listed else line | {"verdict": verdicts.NO_EVIDENCE} for line in lines]
+    """Without a verdict, if the protocol does not list the rows; sample runs have their own."""
+    return [
+        line if listed or line["scale"] == "sample" else line | {"verdict": verdicts.NO_EVIDENCE}
+        for line in lines
+    ]
 
 
 def _with_paper(line: dict) -> dict:

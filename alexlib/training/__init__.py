@@ -85,16 +85,17 @@ class Stop:
 
 
 class Progress:
-    """A tqdm text bar over images, and lines that stay; silent in workers and on ranks above 0.
+    """A tqdm bar over images, and lines that stay; silent in workers and on ranks above 0.
 
-    Only terminals and notebooks get the bar. It needs no widgets.
+    Only terminals and notebooks get the bar. There is a line for each epoch, or for the whole run
+    if `wanted` is a text, which is put in front of it.
     """
 
     def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
         notebook = "ipykernel" in sys.modules
         self.silent = not wanted or rank() > 0 or multiprocessing.parent_process() is not None
         self.prefix = wanted if isinstance(wanted, str) else ""
-        self.batch, self.lines = batch, sys.stdout if notebook else sys.stderr
+        self.batch, self.lines, self.last = batch, sys.stdout if notebook else sys.stderr, ""
         hidden = self.silent or not (notebook or sys.stderr.isatty())
         self.bar = tqdm(
             desc=self.prefix.rstrip(": "),
@@ -104,6 +105,7 @@ class Progress:
             mininterval=0.5,
             leave=False,
             disable=hidden,
+            file=OneOutput() if notebook and not hidden else sys.stderr,
         )
 
     def __enter__(self):
@@ -111,6 +113,8 @@ class Progress:
 
     def __exit__(self, *_) -> None:
         self.bar.close()
+        if self.prefix:
+            self.line(self.last)
 
     def update(self, totals) -> None:
         """Move the bar on; whenever it is drawn, prepare the next text, which waits for a GPU."""
@@ -124,11 +128,32 @@ class Progress:
         if row["val_top1"] is not None:
             errors += f", validation error {row['val_top1']:.1%}"
         speed = f"{row['pictures_per_second']:.0f} images/s, {row['seconds']:.0f} s"
-        self.line(f"epoch {row['epoch']}/{epochs}: {errors}, {speed}")
+        self.last = f"epoch {row['epoch']}/{epochs}: {errors}, {speed}"
+        if not self.prefix:
+            self.line(self.last)
 
     def line(self, text: str) -> None:
-        if not self.silent:
+        if text and not self.silent:
             tqdm.write(self.prefix + text, file=self.lines)
+
+
+class OneOutput:
+    """A file for tqdm in a notebook: each text replaces the one before, in one output of a cell."""
+
+    def __init__(self):
+        self.handle = None
+
+    def write(self, text: str) -> None:
+        from IPython.display import display
+
+        shown = {"text/plain": text.strip()}
+        if self.handle:
+            self.handle.update(shown, raw=True)
+        elif text.strip():
+            self.handle = display(shown, raw=True, display_id=True)
+
+    def flush(self) -> None:
+        pass
 
 
 def keep_freed_memory(device: str) -> None:
