@@ -228,7 +228,8 @@ def shifted(image, shift):
 
 # %%
 tinted = shifted(image, shifts[:, :, None, None])  # (3, 6, side, side, 3)
-texts = ["R {:+.0f}, G {:+.0f}, B {:+.0f}".format(*shift) for shift in shifts.reshape(-1, 3)]
+whole = shifts.reshape(-1, 3).round().astype(int)
+texts = ["R {:+d}, G {:+d}, B {:+d}".format(*shift) for shift in whole]
 heads = {i: "{:.2f}, {:.2f}, {:.2f}".format(*alpha) for i, alpha in enumerate(alphas)}
 figure = figures.image_rows(tinted, np.arange(len(texts)).reshape(len(kinds), -1), texts, heads=heads)
 figure.set_size_inches(9, 5)
@@ -514,7 +515,8 @@ assert {effect["variant"] for effect in effects} == {*configs} - {"baseline"}
 # %% [markdown]
 # ## Limits and next
 #
-# Short runs on few images show whether there is an effect, not how large it is after ninety epochs of
-# ImageNet. Together with the colour noise, the 2012 code divides its input by 1.1, and it ends both
-# before the end of the run. The variant `no-colour-noise` leaves out all of this. Notebook 03 measures
-# these and the other parts of the method at larger scales; notebook 04 trains the net itself.
+# A short run on few images measures an effect at this length of training only. Augmentation slows down
+# learning, so it can raise the error of a short run, and lower it after ninety epochs of ImageNet.
+# Together with the colour noise, the 2012 code divides its input by 1.1, and it ends both before the
+# end of the run. The variant `no-colour-noise` leaves out all of this. Notebook 03 measures these and
+# the other parts of the method at larger scales; notebook 04 trains the net itself.

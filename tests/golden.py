@@ -1,7 +1,8 @@
-"""What must not change while the library is rebuilt: `python tests/golden.py` writes tests/golden.json anew.
+"""What a rebuild must not change: `python tests/golden.py` writes tests/golden.json anew.
 
-Shapes, counts and packed pixels must be the same, float64 to 1e-9, what five steps of training change in the weights to
-1e-3 in fp32 and 5e-2 in bf16 (processors differ). A change on purpose is a commit of its own that says so.
+Shapes, counts and packed pixels must be equal; float64 numbers to 1e-9; the changes of the weights
+in five steps to 1e-3 in fp32 and 5e-2 in bf16 (processors differ). Make a change on purpose in a
+commit of its own that says so.
 """
 
 import json
@@ -22,7 +23,7 @@ from alexlib.training.loop import fit
 
 FILE = Path(__file__).with_name("golden.json")
 SMALL = {"input": 128, "width": 0.125, "classes": 10}
-ROWS_BEFORE = "2026-11-26T03:00"  # runs add rows: the golden scorecard is that of the rows until then
+ROWS_BEFORE = "2026-11-26T03:00"  # the golden scorecard is that of the rows until then
 CONFIGS = {"paper": PAPER.replace(**SMALL), "source2012": SOURCE2012.replace(**SMALL)}
 
 
@@ -44,7 +45,7 @@ def _costs(config) -> list:
 
 
 def gradients() -> dict:
-    """Scores of two images and, for each parameter, norm and projection of its gradient: float64, in use."""
+    """Scores of two images and norm and projection of each gradient: float64, eval mode."""
     found = {}
     for name, config in CONFIGS.items():
         torch.manual_seed(0)
@@ -67,15 +68,17 @@ def images(side: int) -> Images:
     """Forty images of noise with a class-wide tint, and statistics that are theirs."""
     rng = np.random.default_rng(0)
     labels = np.arange(40) % 10
-    pixels = (rng.integers(0, 200, (40, side, side, 3)) + 5 * labels[:, None, None, None]).astype(np.uint8)
+    noise = rng.integers(0, 200, (40, side, side, 3))
+    pixels = (noise + 5 * labels[:, None, None, None]).astype(np.uint8)
     colour = np.cov(pixels.reshape(-1, 3).T.astype(np.float64))
     values, vectors = np.linalg.eigh(colour)
     mean = pixels.mean(0).astype(np.float32)
-    return Images(pixels, labels, tuple("abcdefghij"), mean, values, vectors, "golden", "train", "golden")
+    about = {"name": "golden", "split": "train", "fingerprint": "golden"}
+    return Images(pixels, labels, tuple("abcdefghij"), mean, values, vectors, **about)
 
 
 def steps() -> dict:
-    """What five steps change in the weights: both configs and a CIFAR net, fp32 and bf16, one device and two."""
+    """What five steps change in the weights: three nets, two precisions, one device and two."""
     configs = CONFIGS | {"cifar": FIGURE1.replace(stack="local", input=24, width=0.25)}
     found = {}
     for name, config in configs.items():
@@ -99,18 +102,22 @@ def pack(folder: Path) -> dict:
     y, x = np.mgrid[:48, :60]
     for split, count in (("train", 12), ("val", 4)):
         for i in range(count):
-            pixels = np.stack([(x * (i + 1)) % 256, (y * 5 + i * 20) % 256, (x * y + i) % 256], 2).astype(np.uint8)
+            channels = [x * (i + 1), y * 5 + i * 20, x * y + i]
+            pixels = (np.stack(channels, 2) % 256).astype(np.uint8)
             file = folder / split / "ab"[i % 2] / f"{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(file)
     train, test = load(folder, 32)
-    axes = {"eigenvalues": train.eigenvalues.tolist(), "eigenvectors": train.eigenvectors.flatten().tolist()}
-    pixels = [train.fingerprint, test.fingerprint]
-    return {"pixels": pixels, "mean": [float(train.mean.mean()), float(np.square(train.mean).mean())], **axes}
+    return {
+        "pixels": [train.fingerprint, test.fingerprint],
+        "mean": [float(train.mean.mean()), float(np.square(train.mean).mean())],
+        "eigenvalues": train.eigenvalues.tolist(),
+        "eigenvectors": train.eigenvectors.flatten().tolist(),
+    }
 
 
 def card() -> dict:
-    """What the scorecard says of each claim that was tested: value, interval, verdict and where from."""
+    """Each claim with evidence: value, interval, verdict, study, scale, runs."""
     files = sorted((ROOT / "reports" / "results").glob("*.jsonl"))
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     rows = [row for row in records.evidence(rows) if row.get("started", "") < ROWS_BEFORE]

@@ -1,4 +1,4 @@
-"""The golden file: shapes, float64 gradients, five steps of training, a pack, as they were when it was written."""
+"""The golden file: shapes, gradients, five training steps, a pack, a scorecard."""
 
 import json
 import math
@@ -8,7 +8,8 @@ import pytest
 import torch
 
 KEPT = json.loads(golden.FILE.read_text())
-TOLERANCE = {"gradients": 1e-9, "steps fp32": 1e-3, "steps bf16": 5e-2, "pack": 1e-6, "shapes": 0, "scorecard": 1e-9}
+TOLERANCE = {"gradients": 1e-9, "steps fp32": 1e-3, "steps bf16": 5e-2, "pack": 1e-6}
+TOLERANCE |= {"shapes": 0, "scorecard": 1e-9}
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,9 @@ def training_input(pixels, mean, axes, size: int, augment: Augment, draws: Draws
     Args:
         pixels: uint8 (N, S, S, 3); mean: float32 (S, S, 3); axes: (3, 3), from `colour_axes`.
     """
-    windows, mean = crop(pixels, *draws[:3], size), centre_crop(mean, size)
+    fixed = augment.crop == "centre" and not augment.flip  # then the crops need no copy
+    windows = centre_crop(pixels, size) if fixed else crop(pixels, *draws[:3], size)
+    mean = centre_crop(mean, size)
     if draws.coefficients is None:
         return to_input(windows, mean)
     return to_input(windows, mean, colour_noise(draws.coefficients, axes), augment.divide)

@@ -6,26 +6,13 @@ part of the LRN that follows it or comes after the max-pool that follows it. Flo
 and a beta other than 3/4 use the plain stages.
 """
 
-import ctypes
-import functools
-import hashlib
-import os
-import platform
-import re
-import subprocess
-import warnings
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexlib.config import cache_root
+from alexlib.models import native
 from alexlib.models.layers import LocalResponseNorm, SpatialResponseNorm
 
-SOURCE = Path(__file__).with_name("kernels.c")
-FLAGS = "-O3 -march=native -ffast-math -fno-finite-math-only -fopenmp -shared -fPIC"
-TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 SLICE = 1 << 19  # numbers that a CPU normalises at a time, so that they stay in its cache
 
 
@@ -108,9 +95,9 @@ class FastLocalResponseNorm(LocalResponseNorm):
             return super().forward(F.relu(a) if rectify else a)
         maps, half = a.shape[1] // self.towers, self.n // 2
         last = a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last)
-        fits = last and a.dtype in TYPES and maps <= 1024 and half <= 16  # as in kernels.c
-        if fits and a.device.type == "cpu" and library():
-            return _CompiledNorm.apply(a, maps, half, rectify, self.k, self.alpha)
+        fits = last and a.dtype in native.TYPES and maps <= 1024 and half <= 16  # as in kernels.c
+        if fits and a.device.type == "cpu" and native.library():
+            return native.ResponseNorm.apply(a, maps, half, rectify, self.k, self.alpha)
         band = torch.ones(maps, maps, device=a.device).tril(half).triu(-half)
 
         def window(squares):
@@ -179,55 +166,6 @@ def _slices(*tensors):
     x = tensors[0]
     images = SLICE * len(x) // max(1, x.numel()) if x.device.type == "cpu" else len(x)
     return zip(*(tensor.split(max(1, images)) for tensor in tensors), strict=True)
-
-
-class _CompiledNorm(torch.autograd.Function):
-    """The same for sums over maps and channels-last tensors, by kernels.c."""
-
-    @staticmethod
-    def forward(ctx, x, *settings):
-        ctx.save_for_backward(x)
-        ctx.settings = settings
-        return _CompiledNorm.call("lrn_forward", (x,), *settings)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
-        g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        return _CompiledNorm.call("lrn_backward", (x, g), *ctx.settings), *[None] * 5
-
-    @staticmethod
-    def call(name, inputs, maps, half, rectify, k, alpha):
-        x, output = inputs[0], torch.empty_like(inputs[0])
-        pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, output)]
-        sizes = ctypes.c_long(x.numel() // maps), ctypes.c_long(maps), half, rectify
-        numbers = ctypes.c_float(k), ctypes.c_float(alpha), torch.get_num_threads()
-        getattr(library(), f"{name}_{TYPES[x.dtype]}")(*pointers, *sizes, *numbers)
-        return output
-
-
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """kernels.c, compiled by $CC or cc; None if ALEXLIB_NATIVE is 0 or if that fails."""
-    if os.environ.get("ALEXLIB_NATIVE") == "0":
-        return None
-    compiler, about = os.environ.get("CC") or "cc", Path("/proc/cpuinfo")
-    cpu = re.findall("(?:flags|Features).*", about.read_text())[:1] if about.exists() else []
-    facts = SOURCE.read_bytes(), FLAGS, compiler, platform.platform(), cpu
-    file = cache_root() / f"kernels-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
-    part = file.with_suffix(f".{os.getpid()}.part")
-    command = [*compiler.split(), *FLAGS.split(), "-o", part, SOURCE, "-lm"]
-    try:
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-            os.replace(part, file)
-        return ctypes.CDLL(str(file))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or error
-        warnings.warn(f"LRN is slower, {SOURCE.name} was not compiled: {reason}", stacklevel=2)
-        return None
 
 
 class FastTanh(nn.Tanh):

@@ -92,7 +92,7 @@ class Progress:
     """
 
     def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
-        notebook = "ipykernel" in sys.modules
+        notebook = in_notebook()
         self.silent = not wanted or rank() > 0 or multiprocessing.parent_process() is not None
         self.prefix = wanted if isinstance(wanted, str) else ""
         self.batch, self.lines, self.last = batch, sys.stdout if notebook else sys.stderr, ""
@@ -135,6 +135,15 @@ class Progress:
     def line(self, text: str) -> None:
         if text and not self.silent:
             tqdm.write(self.prefix + text, file=self.lines)
+
+
+def in_notebook() -> bool:
+    """Whether this code runs in the kernel of a notebook."""
+    if "ipykernel" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
 
 
 class OneOutput:
