@@ -17,10 +17,10 @@ import numpy as np
 from filelock import FileLock, SoftFileLock
 from joblib import cpu_count
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from alexlib.config import runs_root
 from alexlib.data.images import Images, in_order, read_pack
+from alexlib.progress import bar
 
 LISTED = 20  # images that an error message names
 
@@ -105,14 +105,14 @@ def _make(folder: Path, splits: dict, side, about: dict, on_error: str, threads:
 def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: int) -> None:
     arrays, about["fingerprints"], about["skipped"], lost = {}, {}, {}, set()
     count = sum(map(len, splits.values()))
-    with tqdm(total=count, desc=f"packing {about['name']}", unit=" images", mininterval=1) as bar:
+    with bar(total=count, desc=f"packing {about['name']}", unit=" images") as shown:
         for split, data in splits.items():
             labels, bad = [], about["skipped"].setdefault(split, [])
             total, second = np.zeros((side, side, 3), np.int64), np.zeros((3, 3))
             with open(part / f"{split}.u8", "wb") as file:
                 read = partial(_read, data, side)
                 for found in in_order(read, range(len(data)), threads, 4 * threads):
-                    bar.update()
+                    shown.update()
                     if len(found) == 2:
                         bad.append(found)
                         continue

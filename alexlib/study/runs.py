@@ -18,11 +18,11 @@ import pandas as pd
 import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
-from tqdm import tqdm
 
 from alexlib.config import SCALES
 from alexlib.data import prepare
 from alexlib.data.images import Images
+from alexlib.progress import bar
 from alexlib.study import measures
 from alexlib.study.jobs import (
     Job,
@@ -183,8 +183,7 @@ def parallel(calls: list[Callable], workers: int, threads: int | None = None) ->
     with _StopWorkers(), parallel_config("loky", inner_max_num_threads=threads, **options):
         tasks = [delayed(_Worker.make)(call) for call in calls]
         pool = Parallel(workers, batch_size=1, return_as="generator_unordered")
-        hidden = None if "ipykernel" not in sys.modules else False  # None: unless in a terminal
-        for _ in tqdm(pool(tasks), "runs", len(calls), unit="run", disable=hidden):
+        for _ in bar(iterable=pool(tasks), desc="runs", total=len(calls), unit="run"):
             pass
 
 

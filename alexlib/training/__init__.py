@@ -11,6 +11,7 @@ import warnings
 import torch
 from tqdm import tqdm
 
+from alexlib.progress import bar, in_notebook
 from alexlib.training.distributed import rank
 
 READ_EVERY = 50  # steps between two looks at the loss, each of which waits for the GPU
@@ -92,20 +93,16 @@ class Progress:
     """
 
     def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
-        notebook = in_notebook()
         self.silent = not wanted or rank() > 0 or multiprocessing.parent_process() is not None
         self.prefix = wanted if isinstance(wanted, str) else ""
-        self.batch, self.lines, self.last = batch, sys.stdout if notebook else sys.stderr, ""
-        hidden = self.silent or not (notebook or sys.stderr.isatty())
-        self.bar = tqdm(
+        self.batch, self.last = batch, ""
+        self.lines = sys.stdout if in_notebook() else sys.stderr
+        self.bar = bar(
             desc=self.prefix.rstrip(": "),
             total=steps * batch,
             initial=done * batch,
             unit=" images",
-            mininterval=0.5,
-            leave=False,
-            disable=hidden,
-            file=OneOutput() if notebook and not hidden else sys.stderr,
+            disable=self.silent,
         )
 
     def __enter__(self):
@@ -135,34 +132,6 @@ class Progress:
     def line(self, text: str) -> None:
         if text and not self.silent:
             tqdm.write(self.prefix + text, file=self.lines)
-
-
-def in_notebook() -> bool:
-    """Whether this code runs in the kernel of a notebook."""
-    if "ipykernel" not in sys.modules:
-        return False
-    from IPython import get_ipython
-
-    return hasattr(get_ipython(), "kernel")
-
-
-class OneOutput:
-    """A file for tqdm in a notebook: each text replaces the one before, in one output of a cell."""
-
-    def __init__(self):
-        self.handle = None
-
-    def write(self, text: str) -> None:
-        from IPython.display import display
-
-        shown = {"text/plain": text.strip()}
-        if self.handle:
-            self.handle.update(shown, raw=True)
-        elif text.strip():
-            self.handle = display(shown, raw=True, display_id=True)
-
-    def flush(self) -> None:
-        pass
 
 
 def keep_freed_memory(device: str) -> None:
