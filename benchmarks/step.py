@@ -1,6 +1,6 @@
 """Training steps side by side: the nets of this study, and what people would otherwise use.
 
-    python benchmarks/step.py [--batch 128] [--rounds 4]
+    python benchmarks/step.py [--batch 64] [--rounds 4]
 
 Inputs are ready in memory. Each case has a process of its own, and the processes take turns.
 "newcomer" is the net as one writes it from torch's modules; torchvision's `alexnet` is another net,
@@ -107,7 +107,7 @@ def steps(net: str, precision: str, how: str, batch: int, device: str = "cpu") -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=4)
     args = parser.parse_args()
     for name, cases in {"training step": ALEXNET, "CIFAR step": CIFAR}.items():
