@@ -177,16 +177,13 @@ opened = runs.opened(jobs[0], training, test)
 model = opened.model if opened else build(base)
 image = test.gather([0])[0] if options["pictures"] else synthetic.image(2012, "test", 0, test.side)[0]
 crops = [augment.centre_crop(torch.tensor(x), base.net.input) for x in (image[None], training.mean)]
-first = model.lrn1 if hasattr(model, "lrn1") else None
 
 # %%
-relu = torch.nn.ReLU() if base.net.lrn_before_relu == () else torch.nn.Identity()
-with torch.no_grad(), features.capture(model, ["conv1"]) as kept:
+names = [name for name, _ in model.named_children()]
+pair = names[names.index("lrn1") - 1 : names.index("lrn1") + 1]
+with torch.no_grad(), features.capture(model, pair) as kept:
     model(augment.to_input(*crops))
-
-# %%
-before = relu(kept["conv1"].float())
-after = LocalResponseNorm(first.n, first.k, first.alpha, first.beta, first.towers)(before)
+before, after = (kept[name].float() for name in pair)
 y, x = divmod(int(before[0].amax(0).argmax()), before.shape[3])
 
 # %% [markdown]

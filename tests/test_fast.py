@@ -206,7 +206,7 @@ def test_kernels_are_compiled_once_and_found_again(empty_cache, monkeypatch):
     assert native.library()
     (file,) = empty_cache.rglob("kernels*")
     native.library.cache_clear()
-    monkeypatch.setattr(native.subprocess, "run", None)
+    monkeypatch.setattr(native.subprocess, "run", pytest.fail)
     assert native.library() and list(empty_cache.rglob("kernels*")) == [file]
 
 

@@ -55,7 +55,7 @@ def library() -> ctypes.CDLL | None:
     cpu = re.findall("(?:flags|Features).*", about.read_text())[:1] if about.exists() else []
     facts = SOURCE.read_bytes(), FLAGS, LINK, compiler, platform.platform(), cpu
     file = cache_root() / f"kernels-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
-    part, compiled = file.with_suffix(f".{os.getpid()}.part"), file.with_suffix(".o")
+    part, compiled = (file.with_suffix(f".{os.getpid()}.{end}") for end in ("part", "o"))
     run = functools.partial(subprocess.run, check=True, capture_output=True, text=True)
     try:
         if not file.exists():
