@@ -223,15 +223,21 @@ table.style.format(precision=1).format({"learning rate": "{:g}"})
 # %%
 slow, fast = counted[names[-1]], counted[names[0]]
 sooner = race.sooner(slow, fast, target)
-ratio, listed = sooner.shown(), runs.are_evidence(slow + fast)
+ratio = sooner.shown()
 
 # %%
-speed = [e for e in scorecard.card(slow + fast, listed) if e["claim"].rule == "race" and e["lines"]]
+found = runs.read("02_relu_vs_tanh", scale)
+same = [row for row in found if row["config"]["net"]["stack"] == stack]
+card = scorecard.card(same, runs.are_evidence(same))
+claimed = (names[0], names[-1]) == ("relu", "tanh")
+judged = [e for e in card if claimed and e["claim"].rule == "race" and e["lines"]]
+
+# %%
 Markdown(
     f"To reach {target:.0%} training error, {names[-1]} takes {sooner.bound} **{ratio['value']:.1f} times**"
     f" as many epochs as {names[0]} (95 % interval {ratio['low']:.1f} to {ratio['high']:.1f},"
     f" {len(slow)} and {len(fast)} runs)."
-    + "".join(f" The paper: {e['claim'].paper:g} times. Verdict: **{e['verdict']}**." for e in speed[:1])
+    + "".join(f" The paper: {e['claim'].paper:g} times. Verdict: **{e['verdict']}**." for e in judged)
 )
 
 # %% [markdown]
