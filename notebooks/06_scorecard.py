@@ -265,7 +265,8 @@ Markdown(
 # known, or that no number of runs is enough with these test images.
 
 # %%
-effort = pd.DataFrame(scorecard.difficulty(table))
+columns = ["claim", "size", "detectable", "n", "needed"]
+effort = pd.DataFrame(scorecard.difficulty(table), columns=columns)
 effort["n"] = [" + ".join(map(str, n)) for n in effort["n"]]
 names = {"size": "effect claimed", "detectable": "detectable now", "n": "runs so far"}
 shown(effort.rename(columns=names | {"needed": "runs needed"}))

@@ -140,6 +140,11 @@ def _is_row(line: bytes) -> bool:
         return False
 
 
+COLUMNS = ["study", "scale", "variant", "seed", "spec", "lr", "epochs", "top1", "top5"]
+COLUMNS += ["centre_top1", "centre_top5", "training", "overfitting", "seconds"]
+COLUMNS += ["images_per_second", "diverged", "commit", "device", "row"]
+
+
 def rows(found: list[dict]) -> pd.DataFrame:
     """A DataFrame with one line for each row of a run, in their order; NaN where a row lacks it.
 
@@ -152,7 +157,7 @@ def rows(found: list[dict]) -> pd.DataFrame:
         diverged: whether the run diverged; it then has no errors
         commit, device: with what it was trained; row: the whole row, a dict
     """
-    return pd.DataFrame([_columns(row) for row in measures.trained(found)])
+    return pd.DataFrame([_columns(row) for row in measures.trained(found)], columns=COLUMNS)
 
 
 def _columns(row: dict) -> dict:
