@@ -14,7 +14,7 @@ from alexlib.config import CIFAR13, FIGURE1, PAPER, SOURCE2012
 from alexlib.models import accelerate, build, fast, native
 from alexlib.models.layers import ACTIVATIONS, LocalResponseNorm, SpatialResponseNorm
 
-compiled = pytest.mark.skipif(native.library() is None, reason="no C compiler")
+compiled = pytest.mark.skipif(native.kernels() is None, reason="no C compiler")
 SMALL = {"width": 0.125, "classes": 5, "input": 99}
 CHANGES = {  # of SOURCE2012
     "one tower": {"towers": 1},
@@ -196,18 +196,18 @@ def test_kernels_pass_nan_and_infinity_on(dtype):
 @pytest.fixture
 def empty_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.library.cache_clear()
+    native.kernels.cache_clear()
     yield tmp_path
-    native.library.cache_clear()
+    native.kernels.cache_clear()
 
 
 @compiled
 def test_kernels_are_compiled_once_and_found_again(empty_cache, monkeypatch):
-    assert native.library()
+    assert native.kernels()
     (file,) = empty_cache.rglob("kernels*")
-    native.library.cache_clear()
+    native.kernels.cache_clear()
     monkeypatch.setattr(native.subprocess, "run", pytest.fail)
-    assert native.library() and list(empty_cache.rglob("kernels*")) == [file]
+    assert native.kernels() and list(empty_cache.rglob("kernels*")) == [file]
 
 
 @pytest.mark.parametrize("way", ["ALEXLIB_NATIVE=0", "CC=no-such-compiler", "CC=false"])
@@ -216,7 +216,7 @@ def test_without_kernels_the_results_are_the_same(empty_cache, monkeypatch, way,
     x = channels_last(2, 12, 5, 5)
     for _ in range(2):
         y = fast_norm(5, 2.0, 1e-4, 0.75, 2)(x, rectify=True)
-    assert native.library() is None
+    assert native.kernels() is None
     assert sum("kernels.c" in str(w.message) for w in recwarn) == way.startswith("CC")
     expected = lrn_loop(x.relu(), 5, 2, 1e-4, 0.75, 2).float()
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)

@@ -96,7 +96,7 @@ class FastLocalResponseNorm(LocalResponseNorm):
         maps, half = a.shape[1] // self.towers, self.n // 2
         last = a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last)
         fits = last and a.dtype in native.TYPES and maps <= 1024 and half <= 16  # as in kernels.c
-        if fits and a.device.type == "cpu" and native.library():
+        if fits and a.device.type == "cpu" and native.kernels():
             return native.ResponseNorm.apply(a, maps, half, rectify, self.k, self.alpha)
         band = torch.ones(maps, maps, device=a.device).tril(half).triu(-half)
 

@@ -42,12 +42,12 @@ class ResponseNorm(torch.autograd.Function):
         pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, output)]
         sizes = ctypes.c_long(x.numel() // maps), ctypes.c_long(maps), half, rectify
         numbers = ctypes.c_float(k), ctypes.c_float(alpha), torch.get_num_threads()
-        getattr(library(), f"{name}_{TYPES[x.dtype]}")(*pointers, *sizes, *numbers)
+        getattr(kernels(), f"{name}_{TYPES[x.dtype]}")(*pointers, *sizes, *numbers)
         return output
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def kernels() -> ctypes.CDLL | None:
     """kernels.c, compiled by $CC or cc; None if ALEXLIB_NATIVE is 0 or if that fails."""
     if os.environ.get("ALEXLIB_NATIVE") == "0":
         return None
