@@ -1,5 +1,6 @@
 """The commands: `python -m alexlib --help`."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,11 +11,10 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from alexlib.config import ROOT, config_at, scale_of
+from alexlib.config import ROOT, scale_of
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not spin
 BENCHMARKS = ("step", "whole", "data", "memory", "waiting")
-OWN_OPTIONS = ("classes", "epochs", "batch", "precision")  # fields that do not make a variant
 
 
 class Commands(typer.core.TyperGroup):
@@ -88,13 +88,11 @@ def train(
 
     fields = {"epochs": epochs, "batch": batch, "precision": precision}
     fields |= {name: value_of(text) for name, text in _pairs(given).items()}
-    config, size = config_at(spec, scale, **fields), scale_of(scale)
+    job, size = runs.Job.training(spec, scale, seed, **fields), scale_of(scale)
     device = distributed.start(distributed.pick_device(device))
-    images, test = prepare.load(data or size.source, size.side_for(config), on_error)
-    changes = config_at(spec, scale).changes(config).items()
-    variant = "+".join([spec, *(f"{k}={new}" for k, (_, new) in changes if k not in OWN_OPTIONS)])
-    config = config.replace(classes=len(images.classes))
-    job = runs.Job("04_train", variant.replace(" ", "")[:120], config, scale, seed)
+    images, test = prepare.load(data or size.source, size.side_for(job.config), on_error)
+    config = job.config.replace(classes=len(images.classes))
+    job = dataclasses.replace(job, config=config)
     trained = runs.run(job, images, test, device=device, name=run)
     if distributed.rank() == 0:
         for views, found in trained.row["metrics"].items():

@@ -30,9 +30,6 @@ LOGS = pd.read_csv(TABLES / "logs.csv", dtype={"run": str, "file": str})
 # The results in section 6: errors in %, NaN where the paper gives none; * pre-trained on Fall 2011.
 RESULTS = pd.read_csv(TABLES / "results.csv")
 
-PARAMETERS = 60_965_224
-MACS = 724_406_816
-NEURONS = 659_272
 
 # Colour statistics of the ImageNet training images, pixels in 0..255, RGB: `input_meta` (make-data)
 # of github.com/akrizhevsky/cuda-convnet2. COLOUR_STDS are the square roots of the eigenvalues.

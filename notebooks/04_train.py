@@ -80,11 +80,7 @@ from alexlib.training.distributed import pick_towers
 # with other fields than its config has their names in the name of its folder.
 
 # %%
-config = config_at(spec, scale, epochs=epochs or None, **fields)
-own = {key: getattr(config.train, key) for key in ("epochs", "batch", "precision")}
-changes = config_at(spec, scale, **own).changes(config)
-names = [spec, *(f"{key}={value}" for key, (_, value) in changes.items())]
-job = runs.Job("04_train", "+".join(names).replace(" ", "")[:120], config, scale, seed)
+job = runs.Job.training(spec, scale, seed, epochs=epochs or None, **fields)
 if options["folder"]:
     job = runs.Job.of(json.loads((runs_root() / options["folder"] / "config.json").read_text()))
 chosen, device = scale_of(job.scale), pick_towers(options["device"], job.scale)
@@ -96,7 +92,7 @@ chosen, device = scale_of(job.scale), pick_towers(options["device"], job.scale)
 # %%
 full = {name: config_at(name, "imagenet") for name in ("paper", "source2012")}
 differ = full["paper"].changes(full["source2012"])
-meaning = {row["field"]: row["meaning"] for row in config.table()}
+meaning = {row["field"]: row["meaning"] for row in job.config.table()}
 table = [(field, *values, meaning[field]) for field, values in differ.items()]
 pd.DataFrame(table, columns=["field", "paper", "source2012", "meaning"]).style.hide()
 

@@ -74,7 +74,7 @@ from IPython.display import Code, Markdown
 
 # %%
 from alexlib import figures, models
-from alexlib.config import config_at, runs_root, scale_of
+from alexlib.config import runs_root, scale_of
 from alexlib.data import prepare
 from alexlib.data.images import Feed, generator
 from alexlib.study import features, measures, runs, scorecard, verdicts
@@ -85,11 +85,7 @@ from alexlib.training.distributed import pick_towers
 # A wrong value causes an error here, before anything is loaded; the message lists the valid ones.
 
 # %%
-config = config_at(spec, scale, epochs=epochs or None, **fields)
-own = {key: getattr(config.train, key) for key in ("epochs", "batch", "precision")}
-changes = config_at(spec, scale, **own).changes(config)
-names = [spec, *(f"{key}={value}" for key, (_, value) in changes.items())]
-job = runs.Job("04_train", "+".join(names).replace(" ", "")[:120], config, scale, seed)
+job = runs.Job.training(spec, scale, seed, epochs=epochs or None, **fields)
 if options["folder"]:
     job = runs.Job.of(json.loads((runs_root() / options["folder"] / "config.json").read_text()))
 chosen, device = scale_of(job.scale), pick_towers(options["device"], job.scale)

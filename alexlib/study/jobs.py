@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from alexlib.config import Config, config_from, runs_root
+from alexlib.config import Config, config_at, config_from, runs_root
 from alexlib.data.images import Images
 from alexlib.models import build
 from alexlib.study import features
@@ -39,6 +39,19 @@ class Job:
     def __post_init__(self):
         if type(self.seed) is not int or self.seed < 0:
             raise ValueError(f"seed {self.seed!r}: expected a whole number from 0")
+
+    @classmethod
+    def training(cls, config: str, scale: str, seed: int = 0, **fields) -> "Job":
+        """The job of notebook 04 and of the command `train`: a config by name, with other fields.
+
+        The variant names the fields that are changed, e.g. "source2012+lr=0.001"; epochs, batch and
+        precision do not make a variant.
+        """
+        chosen = config_at(config, scale, **fields)
+        own = {key: getattr(chosen.train, key) for key in ("epochs", "batch", "precision")}
+        changes = config_at(config, scale, **own).changes(chosen).items()
+        names = [config, *(f"{key}={new}" for key, (_, new) in changes)]
+        return cls("04_train", "+".join(names).replace(" ", "")[:120], chosen, scale, seed)
 
     @classmethod
     def of(cls, row: dict) -> "Job":

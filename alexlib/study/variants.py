@@ -54,7 +54,6 @@ VARIANTS = {
     name: Variant(name, **entry | {"differs": tuple(entry["differs"])})
     for name, entry in tomllib.loads((TABLES / "variants.toml").read_text()).items()
 }
-GROUPS = tuple(dict.fromkeys(variant.group for variant in VARIANTS.values()))
 
 
 def baseline(scale: str, config: str | Config = "source2012", **fields) -> Config:
