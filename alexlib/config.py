@@ -119,28 +119,24 @@ class Config:
         """The config of the same kind of net with every field at its default."""
         return Config("", type(self.net)())
 
-    @property
-    def fields(self) -> dict[str, tuple[str, dataclasses.Field]]:
-        """All settings: {name: (part, field)}. Names are unique across the parts."""
-        pairs = [(part, f) for part in PARTS for f in dataclasses.fields(getattr(self, part))]
-        return {f.name: (part, f) for part, f in pairs}
+    def table(self) -> list[dict]:
+        """One dict for each setting: part, field (unique across the parts), value, meaning."""
+        rows = []
+        for part in PARTS:
+            settings = getattr(self, part)
+            for field in dataclasses.fields(settings):
+                row = {"part": part, "field": field.name, "value": getattr(settings, field.name)}
+                rows.append(row | {"meaning": field.metadata["meaning"]})
+        return rows
 
     def replace(self, name: str | None = None, **fields) -> "Config":
         """A copy with some fields changed. An unknown field or invalid value: ValueError."""
+        part_of = {row["field"]: row["part"] for row in self.table()}
         changes = {part: {} for part in PARTS}
         for key, value in fields.items():
-            part, _ = _lookup(self.fields, key, "field")
-            changes[part][key] = value
+            changes[lookup(part_of, key, "field")][key] = value
         parts = [dataclasses.replace(getattr(self, part), **changes[part]) for part in PARTS]
         return Config(name or self.name, *parts)
-
-    def table(self) -> list[dict]:
-        """One dict for each setting: part, field, value, meaning."""
-        keys, rows = ("part", "field", "value", "meaning"), []
-        for name, (part, field) in self.fields.items():
-            row = (part, name, getattr(getattr(self, part), name), field.metadata["meaning"])
-            rows.append(dict(zip(keys, row, strict=True)))
-        return rows
 
     def changes(self, other: "Config") -> dict[str, tuple]:
         """The fields in which two configs of one kind of net differ: {field: (mine, theirs)}."""
@@ -151,7 +147,7 @@ class Config:
         return dataclasses.asdict(self)
 
 
-def _lookup(table: dict, name: str, what: str):
+def lookup(table: dict, name: str, what: str):
     if name not in table:
         close = difflib.get_close_matches(str(name), table, 1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -195,7 +191,7 @@ SCALES = {
 
 def scale_of(scale: str | Scale) -> Scale:
     """A scale by its name."""
-    return scale if isinstance(scale, Scale) else _lookup(SCALES, scale, "scale")
+    return scale if isinstance(scale, Scale) else lookup(SCALES, scale, "scale")
 
 
 def config_at(config: str | Config, scale: str | Scale, **fields) -> Config:
@@ -210,7 +206,7 @@ def config_at(config: str | Config, scale: str | Scale, **fields) -> Config:
     """
     scale = scale_of(scale)
     if not isinstance(config, Config):
-        config = _lookup({c.name: c for c in (PAPER, SOURCE2012)}, config, "config")
+        config = lookup({c.name: c for c in (PAPER, SOURCE2012)}, config, "config")
     kind, net = ("small", "CIFAR nets") if isinstance(config.net, Cifar) else ("changes", "AlexNet")
     if getattr(scale, kind) is None:
         fit = ", ".join(s.name for s in SCALES.values() if getattr(s, kind) is not None)
@@ -238,8 +234,3 @@ def runs_root() -> Path:
 def reports_root() -> Path:
     """Folder of reports and rows: `$ALEXLIB_REPORTS`, or `reports/` in the project."""
     return Path(os.environ.get("ALEXLIB_REPORTS") or ROOT / "reports").expanduser().resolve()
-
-
-def cache_root() -> Path:
-    """Folder of files that can be made again: `$XDG_CACHE_HOME/alexlib` or `~/.cache/alexlib`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alexlib"

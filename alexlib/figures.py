@@ -181,7 +181,7 @@ def image_rows(pixels, labels, classes, wanted=None, heads=(), boxes=None, show_
         pixels: uint8 (R, C, S, S, 3); labels: (R, C).
         wanted: (R,): images of this class have a thick green frame, others a thin grey one.
         heads: {column: text above it}.
-        boxes: (R, C, 3): left, top and side of a white frame in each image, pixels.
+        boxes: (R, C, 4): left, top, right and bottom pixel in a white frame of each image.
     """
     rows, columns, side = pixels.shape[:3]
     figure, axes = new_figure(columns, 1.2 * rows + 0.3, rows, columns, squeeze=False)
@@ -193,8 +193,9 @@ def image_rows(pixels, labels, classes, wanted=None, heads=(), boxes=None, show_
         axis.spines[:].set(visible=wanted is not None, color=GREEN if same else PALE)
         axis.spines[:].set_linewidth(3 if same else 1)
         if boxes is not None and show_images:
-            left, top, size = boxes[i, j]
-            axis.add_patch(Rectangle((left, top), size, size, fill=False, ec="white", lw=1.2))
+            left, top, right, bottom = boxes[i, j].tolist()
+            corner, size = (left - 0.5, top - 0.5), (right - left + 1, bottom - top + 1)
+            axis.add_patch(Rectangle(corner, *size, fill=False, ec="white", lw=1.2))
     for column, text in dict(heads).items():
         axes[0, column].set_title(text, fontsize=9)
     return figure

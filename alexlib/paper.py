@@ -6,6 +6,7 @@ and run files of 2012 (github.com/computerhistory/AlexNet-Source-Code); each lay
 in notes about learning rates and final errors. This study computed or measured none of this.
 """
 
+import csv
 import tomllib
 from collections import namedtuple
 from dataclasses import dataclass, field
@@ -27,9 +28,10 @@ for column in ("weight_shape", "output"):
 # do not say it, from the size of the errors. file: layer-params-<file>.cfg.
 LOGS = pd.read_csv(TABLES / "logs.csv", dtype={"run": str, "file": str})
 
-# The results in section 6: errors in %, NaN where the paper gives none; * pre-trained on Fall 2011.
-RESULTS = pd.read_csv(TABLES / "results.csv")
-
+# The classes of ILSVRC-2012 in the order of their labels, name by WordNet id (ids as in the devkit,
+# sorted). Names are the first words of the synsets; four that are alike were made different.
+with open(TABLES / "imagenet_classes.csv", encoding="utf-8") as _file:
+    IMAGENET_CLASSES = {row["wnid"]: row["name"] for row in csv.DictReader(_file)}
 
 # Colour statistics of the ImageNet training images, pixels in 0..255, RGB: `input_meta` (make-data)
 # of github.com/akrizhevsky/cuda-convnet2. COLOUR_STDS are the square roots of the eigenvalues.
@@ -82,12 +84,18 @@ class Claim:
     later: tuple = ()  # of (study, value or None, note)
     notebook: str = ""
     needs: str = ""
-    kind: str = "effect"
     primary: bool = False
     gate: bool = False
     over: bool = False
     slip: str = ""
     options: dict = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """A "fact" (counted from the net), an "effect" (a difference or ratio) or a "level"."""
+        if self.rule == "fact":
+            return "fact"
+        return "effect" if self.unit in ("pp", "x") else "level"
 
     @property
     def studies(self) -> str:
@@ -114,14 +122,9 @@ class Ambiguity:
 
 
 def _entries(file: str, make) -> dict:
-    """`make(name, **entry)` of each entry of a TOML file, by name; an error names the entry."""
-    made = {}
-    for name, entry in tomllib.loads((TABLES / file).read_text("utf-8")).items():
-        try:
-            made[name] = make(name, **entry)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{file}, entry {name}: {error}") from error
-    return made
+    """`make(name, **entry)` of each entry of a TOML file, by name."""
+    table = tomllib.loads((TABLES / file).read_text("utf-8"))
+    return {name: make(name, **entry) for name, entry in table.items()}
 
 
 def _claims(id: str, top5: dict | None = None, **entry) -> list[Claim]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 
@@ -50,16 +51,6 @@ def test_a_run_sees_images_as_in_testing(devices):
     np.testing.assert_allclose(scores.softmax(1), predict(run.model, test, CONFIG), atol=1e-6)
 
 
-def test_input_is_the_centre_window_minus_the_mean_over_the_std():
-    model, std = nn.Linear(1, 1), torch.tensor([1.0, 2, 4]).view(3, 1, 1)
-    net = features.Trained(model, torch.full((2, 2, 3), 10.0), ("a",), "made here", std)
-    pixels = np.zeros((1, 4, 4, 3), np.uint8)
-    pixels[0, 1:3, 1:3] = [10, 20, 30]
-    assert net.input(pixels).permute(0, 2, 3, 1).tolist() == [[[[0, 5, 5]] * 2] * 2]
-    with pytest.raises(ValueError):
-        net.input(pixels[:, :1, :1])
-
-
 def test_activations_are_outputs_before_the_nonlinearity_and_maps_count_with_their_largest(net):
     test, plain = images(5), build(CONFIG, fast=False).double().eval()
     plain.load_state_dict(net.model.state_dict())
@@ -78,7 +69,7 @@ def test_capture_keeps_what_a_stage_in_place_overwrites_and_leaves_no_hook():
     x = torch.randn(9, 4)
     with features.capture(model, ["0", "1"]) as outputs:
         after = model(x)
-    assert torch.equal(outputs["0"], nn.functional.linear(x, model[0].weight, model[0].bias))
+    assert torch.equal(outputs["0"], F.linear(x, model[0].weight, model[0].bias))
     assert torch.equal(outputs["1"], after) and not model[0]._forward_hooks
 
 
@@ -95,7 +86,7 @@ def test_signals_are_standard_deviations_of_outputs_and_their_gradients():
     outputs, y = {}, x
     for name, stage in plain.named_children():
         y = outputs[name] = stage(y)
-    loss = nn.functional.cross_entropy(y, labels)
+    loss = F.cross_entropy(y, labels)
     for name in features.LAYERS:
         gradient = torch.autograd.grad(loss, outputs[name], retain_graph=True)[0]
         expected = [outputs[name].std().item(), gradient.std().item()]
@@ -156,33 +147,26 @@ def test_noise_flat_kernels_points_and_crossed_gratings_are_neither():
     assert (features.kinds(others) == "neither").all()
 
 
-def test_energy_of_kernels_against_sums_in_numpy():
+def test_energy_of_kernels_against_sums_over_bins():
+    def spectrum(x):  # in half cycles per kernel
+        return (abs(np.fft.fft2(x, (22, 22))) ** 2).sum(0) / 484
+
+    def near(p, q):  # the bins within 1 cycle of (p, q) and of (-p, -q)
+        steps = itertools.product((1, -1), range(-2, 3), range(-2, 3))
+        return {((sign * p + i) % 22, (sign * q + j) % 22) for sign, i, j in steps}
+
     kernels = white(2, seed=5)
-    for kernel, found in zip(
-        kernels.double().numpy(), features.kernel_energy(kernels).T, strict=True
-    ):
-        kernel = kernel - kernel.mean((1, 2), keepdims=True)
-        place, waves = np.arange(11), np.arange(-11, 11)
-        turn = np.exp(-2j * np.pi * np.outer(waves, place) / 22)
-
-        def power(x, p, q, turn=turn):
-            return (abs(np.einsum("cyx,y,x->c", x, turn[p + 11], turn[q + 11])) ** 2).sum() / 484
-
-        powers = {(p, q): power(kernel, p, q) for p in waves for q in waves}
-        assert sum(powers.values()) == pytest.approx((kernel**2).sum())
-
-        def at(p, q):
-            steps = itertools.product((1, -1), range(-2, 3), range(-2, 3))
-            return {((s * p + i + 11) % 22 - 11, (s * q + j + 11) % 22 - 11) for s, i, j in steps}
-
-        def only(bins, others, powers=powers):
-            return sum(powers[bin] for bin in bins - others)
-
-        pairs = [(at(p, q), at(q, -p)) for p in waves for q in waves]
-        best = max(only(*pair) for pair in pairs if only(*pair) >= 2 * only(*pair[::-1]))
-        off_grey = kernel - kernel.mean(0)
-        low = sum(power(off_grey, p, q) for p in waves for q in waves if p * p + q * q <= 16)
-        assert found.tolist() == pytest.approx([best / (kernel**2).sum(), low / (kernel**2).sum()])
+    for kernel, found in zip(kernels.numpy(), features.kernel_energy(kernels).T, strict=True):
+        kernel = kernel - kernel.mean((1, 2), keepdims=True, dtype=np.float64)
+        power, off_grey = spectrum(kernel), spectrum(kernel - kernel.mean(0))
+        ratings = []
+        for p, q in np.ndindex(22, 22):
+            one, other = near(p, q), near(q, -p)
+            along, across = (sum(power[bin] for bin in x) for x in (one - other, other - one))
+            ratings.append(along if along >= 2 * across else 0)
+        square = itertools.product(range(-4, 5), repeat=2)
+        low = [off_grey[p, q] for p, q in square if p * p + q * q <= 16]
+        assert found.tolist() == pytest.approx([max(ratings) / power.sum(), sum(low) / power.sum()])
     with pytest.raises(ValueError):
         features.kinds(torch.zeros(2, 3, 5, 5))
 
@@ -209,45 +193,30 @@ def test_the_towers_colours_are_compared_by_all_divisions_of_the_kernels(net):
 # ---- images that activate a unit, and what it sees -----------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"spatial_norm": (2,)}, {"input": 99, "overlapping": False}]
-)
-@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv5"])
-def test_receptive_fields_are_the_pixels_that_can_change_a_position(changes, layer):
-    config = PAPER.replace(**{"input": 96, "width": 1 / 16} | changes)
-    model, side, touched = build(config, fast=False).eval(), config.net.input, []
-    size, stride, start = features.receptive_field(model, layer)
-    with features.capture(model, [layer]) as outputs, torch.no_grad():
-        for row in range(side):  # NaN in a pixel makes all positions NaN that see it
-            x = torch.zeros(1, 3, side, side)
-            x[0, :, row] = torch.nan
-            model(x)
-            touched.append(outputs[layer][0, 0, :, 0].isnan().numpy())
-    for i, seen in enumerate(np.transpose(touched)):
-        first = start + i * stride
-        expected = np.arange(side)[max(first, 0) : max(first + size, 0)]
-        assert np.flatnonzero(seen).tolist() == expected.tolist(), i
-    with pytest.raises(ValueError):
-        features.receptive_field(model, "fc6")
-
-
 def test_images_that_activate_a_unit_and_what_it_sees_of_them(net):
+    """What the unit does not see cannot change its largest activation; each edge can."""
     test, units, k = images(20), [7, 2], 3
     values = features.activations(net, test, ["conv2", "fc7"])
     indices, boxes = features.exciting(net, test, "conv2", values["conv2"], units, k)
-    for unit, found, places in zip(units, indices.tolist(), boxes.tolist(), strict=True):
+
+    def largest(x, unit):
+        with features.capture(net.model, ["conv2"]) as outputs, torch.no_grad():
+            net.model(x)
+        return outputs["conv2"][0, unit].max().item()
+
+    for unit, found, places in zip(units, indices.tolist(), boxes.int().tolist(), strict=True):
         assert found == sorted(range(20), key=lambda n: -values["conv2"][n, unit].item())[:k]
-        for n, (left, top, side) in zip(found, places, strict=True):
-            seen = np.full((1, 72, 72, 3), 90, np.uint8)  # grey where the unit does not look
-            rows = slice(4 + max(top, 0), 4 + top + side)
-            columns = slice(4 + max(left, 0), 4 + left + side)
-            seen[0, rows, columns] = test.pixels[n, rows, columns]
-            with features.capture(net.model, ["conv2"]) as outputs, torch.no_grad():
-                net.model(net.input(test.pixels[n : n + 1]))
-                whole = outputs["conv2"][0, unit]
-                net.model(net.input(seen))
-            alone = outputs["conv2"][0, unit].flatten()[whole.argmax()]
-            assert alone.item() == pytest.approx(whole.max().item(), rel=1e-4)
+        for n, (left, top, right, bottom) in zip(found, places, strict=True):
+            assert max(right - left, bottom - top) < 51  # 11 + 2 x 4 + 4 x 8: as conv2 can see
+            x = net.input(test.pixels[n : n + 1])
+            inside = np.s_[:, :, top : bottom + 1, left : right + 1]
+            whole, outside = largest(x, unit), x + 1e-3
+            outside[inside] = x[inside]
+            assert largest(outside, unit) == whole
+            for edge in np.s_[:, :, top], np.s_[:, :, bottom], np.s_[..., left], np.s_[..., right]:
+                changed = x.clone()
+                changed[edge] += 10
+                assert largest(changed, unit) != whole
     assert features.exciting(net, test, "fc7", values["fc7"], units, k)[1] is None
 
 
@@ -267,52 +236,37 @@ def test_precision_of_ties_is_the_mean_over_all_choices():
 # ---- weights by others ---------------------------------------------------------------------------
 
 
-def onnx_alexnet(file, classes=7, a=6, b=16, c=24, units=256):
+def test_caffes_net_computes_what_its_layers_do(tmp_path):
     """bvlcalexnet, 1/16 as wide, for 99 pixels, with random weights, as the Model Zoo stores it."""
-    from onnx import TensorProto, helper, numpy_helper, save
+    onnx = pytest.importorskip("onnx")
+    shapes = [(6, 3, 11, 11), (16, 3, 5, 5), (24, 16, 3, 3), (24, 12, 3, 3), (16, 12, 3, 3)]
+    shapes += [(256, 64), (256, 256), (7, 256)]
+    w = [torch.randn(shape) * 1.5 / np.prod(shape[1:]) ** 0.5 for shape in shapes]
+    b = [torch.randn(len(weights)) / 10 for weights in w]
+    nodes, arrays = [], []
+    for i, pair in enumerate(zip(w, b, strict=True)):
+        names = [f"w{i}", f"b{i}"]
+        kind = "Conv" if i < 5 else "Gemm"
+        nodes += [onnx.helper.make_node(kind, ["x", *names], ["x"])]
+        nodes += [onnx.helper.make_node("Relu", ["x"], ["x"])]
+        arrays += map(onnx.numpy_helper.from_array, [x.numpy() for x in pair], names)
+    graph = onnx.helper.make_graph(nodes, "alexnet", [], [], arrays)
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "made.onnx")
 
-    conv, fc = {"pads": [1] * 4}, {"transB": 1}
-    relu, pool = ("Relu", None, {}), ("MaxPool", None, {"kernel_shape": [3, 3], "strides": [2, 2]})
-    lrn = ("LRN", None, {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, "size": 5})
-    stages = [("Conv", (a, 3, 11, 11), {"strides": [4, 4]}), relu, lrn, pool]
-    stages += [("Conv", (b, a // 2, 5, 5), {"pads": [2] * 4, "group": 2}), relu, lrn, pool]
-    stages += [("Conv", (c, b, 3, 3), conv), relu]
-    stages += [("Conv", (c, c // 2, 3, 3), conv | {"group": 2}), relu]
-    stages += [("Conv", (b, c // 2, 3, 3), conv | {"group": 2}), relu, pool, ("Flatten", None, {})]
-    stages += [("Gemm", (units, 4 * b), fc), relu, ("Gemm", (units, units), fc), relu]
-    stages += [("Gemm", (classes, units), fc)]
+    def norm_and_pool(x):
+        return F.max_pool2d(F.local_response_norm(x, 5, 1e-4, 0.75, 1.0), 3, 2)
 
-    rng, nodes, arrays = np.random.default_rng(0), [], []
-    for i, (kind, shape, attributes) in enumerate(stages):
-        names = [f"w{i}", f"b{i}"] if shape else []
-        if shape:
-            weights = rng.normal(0, 1.5 / np.prod(shape[1:]) ** 0.5, shape)
-            for name, values in zip(names, (weights, rng.normal(0, 0.1, shape[0])), strict=True):
-                arrays.append(numpy_helper.from_array(values.astype(np.float32), name))
-        nodes.append(helper.make_node(kind, [f"x{i}", *names], [f"x{i + 1}"], **attributes))
-    ends = ("x0", f"x{len(stages)}")
-    ends = [[helper.make_tensor_value_info(end, TensorProto.FLOAT, None)] for end in ends]
-    model = helper.make_model(helper.make_graph(nodes, "alexnet", *ends, arrays))
-    save(model, file)
-    return model
-
-
-def test_caffes_net_computes_what_its_onnx_file_does(tmp_path):
-    reference = pytest.importorskip("onnx.reference")
-
-    class LRN(reference.op_run.OpRun):  # onnx's own (1.23) takes the images for the feature maps
-        def _run(self, x, alpha=None, beta=None, bias=None, size=None):
-            norm = nn.functional.local_response_norm
-            return (norm(torch.tensor(x), size, alpha, beta, bias).numpy(),)
-
-    model = onnx_alexnet(tmp_path / "made.onnx")
-    config = features.CAFFE.replace(input=99, width=1 / 16, classes=7)
-    net = features._caffe(tmp_path / "made.onnx", config)
     x = 60 * torch.randn(3, 3, 99, 99)  # red, green, blue; the file wants blue first
-    evaluator = reference.ReferenceEvaluator(model, new_ops=[LRN])
-    (expected,) = evaluator.run(None, {"x0": x.flip(1).numpy()})
+    y = norm_and_pool(F.conv2d(x.flip(1), w[0], b[0], 4).relu())
+    y = norm_and_pool(F.conv2d(y, w[1], b[1], padding=2, groups=2).relu())
+    for i, groups in ((2, 1), (3, 2), (4, 2)):
+        y = F.conv2d(y, w[i], b[i], padding=1, groups=groups).relu()
+    y = F.linear(F.max_pool2d(y, 3, 2).flatten(1), w[5], b[5]).relu()
+    expected = F.linear(F.linear(y, w[6], b[6]).relu(), w[7], b[7])
+    config = features.CAFFE.replace(input=99, width=1 / 16, classes=7)
     with torch.no_grad():
-        np.testing.assert_allclose(net(x), expected, rtol=1e-3, atol=1e-4 * abs(expected).max())
+        found = features._caffe(tmp_path / "made.onnx", config)(x)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
     assert expected.std() > 0.01
 
 
@@ -325,6 +279,8 @@ def test_torchvisions_net_computes_what_torchvision_does(tmp_path):
     transforms = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
     x = torch.stack([transforms(image.permute(2, 0, 1)) for image in pixels])
     torch.testing.assert_close(net.input(pixels), x, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="224 pixels"):
+        net.input(pixels[:, :200, :200])
     with torch.no_grad():
         torch.testing.assert_close(net.model(x), theirs(x), rtol=1e-3, atol=1e-5)
     assert net.model.conv2.weight.shape == (192, 64, 5, 5) and len(net.classes) == 1000

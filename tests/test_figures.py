@@ -1,7 +1,6 @@
 """Figures draw the numbers and images that they are given."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -89,29 +88,23 @@ def test_predictions_show_the_most_probable_classes_and_the_true_one():
 
 def test_rows_of_images_have_frames_heads_and_boxes():
     pixels = np.arange(4, dtype=np.uint8).reshape(2, 2, 1, 1, 1) + np.zeros((9, 9, 3), np.uint8)
-    labels, boxes = np.array([[0, 1], [1, 1]]), np.tile([-2, 3, 5], (2, 2, 1))
+    labels, boxes = np.array([[0, 1], [1, 1]]), np.tile([2, 3, 6, 4], (2, 2, 1))
     axes = figures.image_rows(pixels, labels, "ab", [0, 1], {1: "near"}, boxes).axes
     assert [axis.images[0].get_array()[0, 0, 0] for axis in axes] == [0, 1, 2, 3]
     frames = [to_hex(axis.spines["top"].get_edgecolor()) == figures.GREEN for axis in axes]
     assert frames == [True, False, True, True] and axes[1].get_title(loc="left") == "near"
-    assert axes[3].patches[0].get_bbox().bounds == (-2, 3, 5, 5) and axes[3].get_xlabel() == "b"
+    assert axes[3].patches[0].get_bbox().bounds == (1.5, 2.5, 5, 2) and axes[3].get_xlabel() == "b"
     hidden = figures.image_rows(pixels, labels, "ab", [0, 1], {}, boxes, show_images=False).axes
     assert all(np.ptp(a.images[0].get_array()) == 0 and not a.patches for a in hidden)
 
 
-def test_other_curves_draw_what_they_are_given():
+def test_precision_is_drawn_with_its_interval_and_its_levels():
     shares = {"features, 1": np.array([[1.0, 0.5], [0.0, 0.5]]), "pixels, 1": np.zeros((2, 2))}
     axis = figures.precision_curves((1, 6), shares, {"features": 0.7}, "bits").axes[0]
     assert drawn(axis)["features, 1"].tolist() == [0.5, 0.5]
     assert drawn(axis)["features"].tolist() == [0.7, 0.7]
     band = axis.collections[0].get_paths()[0].vertices
     assert band[:, 1].max() == pytest.approx(0.5 + 1.96 * 0.5)  # the standard error of 0 and 1
-    sizes = pd.DataFrame({"output": [1.0, 2.0], "gradient": [3.0, 4.0]}, index=["conv1", "fc8"])
-    axes = figures.signal_sizes({"relu": sizes}).axes
-    assert [drawn(axis)["relu"].tolist() for axis in axes] == [[1, 2], [3, 4]]
-    found = pd.DataFrame({"run": ["a", "b"], "tower 1": [0.1, 0.2], "tower 2": [0.3, 0], "p": 0.5})
-    towers = figures.tower_colours(found).axes[0].lines
-    assert [list(line.get_xdata()) for line in towers] == [[0.1, 0.2], [0.3, 0]]
 
 
 def test_names_with_the_same_first_part_have_one_colour():

@@ -86,7 +86,7 @@ def test_batches_hold_the_images_that_were_asked_for(made, way):
     feed, batches = Feed(part), order(len(part), 8, seed=3, epoch=0)
     feed.fits = way != "read ahead"
     if way == "on the GPU":  # as `Feed` copies a set to a GPU
-        feed._whole = torch.from_numpy(part.gather(range(40))), torch.arange(40)
+        feed._copy = feed._copied()
     for wanted in (batches, batches[3:], [np.array([2, 0])]):
         for indices, (pixels, labels) in zip(wanted, feed(wanted), strict=True):
             assert pixels.dtype == torch.uint8 and pixels.shape == (len(indices), 6, 6, 3)

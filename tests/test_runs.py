@@ -3,11 +3,12 @@
 import base64
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -83,6 +84,14 @@ def test_a_run_leaves_a_row_and_is_opened_again(folders):
     assert runs.probabilities(row | {"seed": 4}, TRAIN) is None
 
 
+def test_the_same_run_started_twice_is_made_once(capfd):
+    job = Job("99_try", "baseline", TINY, "cifar10")
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: runs.run(job, TRAIN, TEST), range(2)))
+    assert {run.trained_now for run in both} == {True, False} and both[0].row == both[1].row
+    assert runs.read() == [both[0].row] and "in progress in another" in capfd.readouterr().err
+
+
 def test_names_depend_on_settings_and_images_and_stay_as_they_are():
     kept = Job("03_ablations", "baseline", BASELINES.base, "miniimagenet")
     name = runs.run_name(kept, replace(TRAIN, fingerprint=BASELINES.data[0]))
@@ -142,33 +151,41 @@ runs.grid(jobs, images(400, "train"), TEST, workers=2)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pgrep")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_of_a_stopped_grid_save_and_end(folders, number):
+def test_workers_of_a_stopped_grid_save_and_end(folders):
     parent = subprocess.Popen([sys.executable, "-c", GRID], cwd=ROOT, start_new_session=True)
     session, saved = str(parent.pid), []
     while len(saved) < 2 and parent.poll() is None:
         time.sleep(0.1)
         saved = list(folders.glob("runs/*/checkpoint.before.pt"))
     sent = time.time()
-    parent.send_signal(number)
-    assert parent.wait(300) == (143 if number == signal.SIGTERM else -number)
-    while subprocess.run(["pgrep", "-f", "-s", session, "popen_loky"], stdout=-3).returncode == 0:
-        assert time.time() < sent + 300
-        time.sleep(0.2)
+    parent.terminate()
+    assert parent.wait(300) == 143
+    assert subprocess.run(["pgrep", "-f", "-s", session, "popen_loky"]).returncode == 1
     assert all(file.with_name("checkpoint.pt").stat().st_mtime >= sent for file in saved)
+    assert not list(folders.glob("runs/*/row.json"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_one_call_does_not_stop_the_others(tmp_path, workers):
+    files = [tmp_path / name for name in "abc"]
+    with pytest.raises(ValueError, match="'x'") as error:
+        runs.parallel([partial(int, "x"), *(file.touch for file in files)], workers)
+    assert all(file.exists() for file in files)
+    assert workers == 1 or "in _in_worker" in error.value.__notes__[0]
 
 
 # ---- rows and evidence ---------------------------------------------------------------------------
 
 ROW = {"study": "99_rows", "scale": "sample", "variant": "v", "seed": 0}
 OTHER = ROW | {"seed": 1}
-APPEND = f"from alexlib.study import runs\nfor _ in range(20): runs.append({ROW})"
 
 
-def test_rows_of_several_processes_are_whole(folders):
-    processes = [subprocess.Popen([sys.executable, "-c", APPEND], cwd=ROOT) for _ in range(2)]
-    assert [process.wait(300) for process in processes] == [0, 0]
-    assert lines(folders / "reports" / "sample" / "results" / "99_rows.jsonl") == 40 * [ROW]
+def test_rows_that_are_added_at_the_same_time_are_whole_and_none_is_there_twice(folders):
+    added = [ROW | {"seed": i // 2, "betas": (0, 1)} for i in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(runs.append, added))
+    found = lines(folders / "reports" / "sample" / "results" / "99_rows.jsonl")
+    assert sorted(row["seed"] for row in found) == list(range(30))
 
 
 def test_a_last_line_that_was_cut_off_is_removed_and_no_other():
@@ -238,7 +255,7 @@ def test_the_protocol_is_carried_out_and_nothing_is_done_twice(monkeypatch, fold
     train, test = images(48, "train", side=72), images(16, "test", side=72)
     fields = {"input": 64, "width": 1 / 16, "classes": 4, "epochs": 2, "batch": 8}
     about = {"fields": fields, "variants": {"baseline": 2, "no-lrn": 1}, "check": 1}
-    about["data"] = (train.fingerprint, test.fingerprint)
+    about["data"] = [train.fingerprint, test.fingerprint]
     block = Block("try", "99_try", "sample", "source2012", **about)
     monkeypatch.setattr(protocol, "BLOCKS", (block,))
     monkeypatch.setattr(runs, "BLOCKS", (block,))

@@ -15,7 +15,6 @@ import torch
 
 from alexlib.config import Augment
 
-CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # top or bottom, left or right
 CACHED = 2**18  # numbers that stay in the cache of a CPU core between two operations
 
 
@@ -103,15 +102,14 @@ def views(pixels, size: int, which: str = "centre"):
     """
     if which not in ("centre", "ten"):
         raise ValueError(f"views {which!r}: expected 'centre' or 'ten'")
-    far = pixels.shape[1] - size
-    corners = [(far * row, far * column) for row, column in CORNERS]
-    windows = [pixels[:, y : y + size, x : x + size] for y, x in corners]
-    windows.append(centre_crop(pixels, size))
+    far, centre = pixels.shape[1] - size, centre_crop(pixels, size)
     if which == "centre":
-        yield windows[-1]
-    else:
-        yield from windows
-        yield from (window.flip(2) for window in windows)
+        yield centre
+        return
+    corners = ((0, 0), (0, far), (far, 0), (far, far))
+    windows = [*(pixels[:, y : y + size, x : x + size] for y, x in corners), centre]
+    yield from windows
+    yield from (window.flip(2) for window in windows)
 
 
 def colour_axes(eigenvalues, eigenvectors, reading: str):
@@ -120,9 +118,7 @@ def colour_axes(eigenvalues, eigenvectors, reading: str):
     "root" scales by the standard deviation, as the 2012 code did; "eigenvalue" by the variance, as
     the paper says. A variance depends on the unit of the pixels, which is then 0..1.
     """
-    scales = {"root": eigenvalues.clamp(min=0).sqrt(), "eigenvalue": eigenvalues / 255}
-    if reading not in scales:
-        raise ValueError(f"colour reading {reading!r}: expected 'eigenvalue' or 'root'")
+    scales = {"root": eigenvalues.sqrt(), "eigenvalue": eigenvalues / 255}
     return eigenvectors * scales[reading]
 
 
@@ -140,8 +136,8 @@ def to_input(pixels, mean, shift=None, divide: float = 1.0):
     n, side = pixels.shape[:2]
     x = torch.empty(pixels.shape, device=pixels.device)
     mean = mean.reshape(side, 3 * side)  # rows of 3s numbers: a last dimension of 3 is slow
-    step = n if pixels.is_cuda else max(CACHED // (3 * side * side), 1)
-    for i in range(0, n, max(step, 1)):
+    step = max(n if pixels.is_cuda else CACHED // (3 * side * side), 1)
+    for i in range(0, n, step):
         part = x[i : i + step].copy_(pixels[i : i + step]).view(-1, side, 3 * side)
         part -= mean if shift is None else mean - shift[i : i + step].repeat(1, side)[:, None]
         if divide != 1:

@@ -3,11 +3,10 @@
 import hashlib
 import json
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -35,6 +34,7 @@ class Images:
     skipped: tuple[tuple[str, str], ...] = ()  # unusable files that were left out, with the reason
     pack: tuple[Path, str] | None = None  # folder of the packed images, and the split in it
     rows: np.ndarray | None = None  # int64 (N,): which of the pixels are in this set; None: all
+    ids: tuple[str, ...] = ()  # of the classes, e.g. WordNet ids; (): they are known by name only
 
     def __post_init__(self):
         if self.rows is None:
@@ -47,10 +47,15 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __reduce__(self):
-        """Pickles without pixels: the other process opens the pack."""
-        state = {field.name: getattr(self, field.name) for field in fields(self)}
-        return _unpickled, (state | {"pixels": None} if self.pack else state,)
+    def __getstate__(self) -> dict:
+        """Packed images are pickled without pixels: the other process opens the pack."""
+        return vars(self) | {"pixels": None if self.pack else self.pixels}
+
+    def __setstate__(self, state: dict) -> None:
+        if state["pack"]:
+            folder, split = state["pack"]
+            state["pixels"] = read_pack(folder)[split].pixels
+        vars(self).update(state)
 
     @property
     def side(self) -> int:
@@ -88,28 +93,22 @@ class Images:
         return self.subset(~held), self.subset(held, split="holdout")
 
 
-def _unpickled(state: dict) -> Images:
-    if state["pack"]:
-        folder, split = state["pack"]
-        state["pixels"] = read_pack(folder)[split].pixels
-    return Images(**state)
-
-
 def read_pack(folder: Path) -> dict[str, Images]:
     """The sets in a folder that `prepare.pack` wrote, by split; ValueError if it is damaged."""
     try:
         about = json.loads((folder / "about.json").read_text("utf-8"))
-        with np.load(folder / "arrays.npz") as arrays:
-            statistics = [arrays[name] for name in ("mean", "eigenvalues", "eigenvectors")]
-            labels = {split: arrays[f"{split}_labels"] for split in about["fingerprints"]}
-        side, sets = len(statistics[0]), {}
+        with np.load(folder / "arrays.npz") as file:
+            arrays = dict(file)
+        statistics = [arrays[name] for name in ("mean", "eigenvalues", "eigenvectors")]
+        sets = {}
         for split, fingerprint in about["fingerprints"].items():
-            shape = len(labels[split]), side, side, 3
+            labels = arrays[f"{split}_labels"]
+            shape = len(labels), *arrays["mean"].shape
             pixels = np.asarray(np.memmap(folder / f"{split}.u8", np.uint8, "r", shape=shape))
-            skipped = tuple((file, reason) for file, reason in about["skipped"][split])
-            content = pixels, labels[split], tuple(about["classes"]), *statistics
+            skipped = tuple(map(tuple, about["skipped"][split]))
+            content = pixels, labels, tuple(about["classes"]), *statistics
             names = about["name"], split, fingerprint, about["origin"], skipped, (folder, split)
-            sets[split] = Images(*content, *names)
+            sets[split] = Images(*content, *names, ids=tuple(about.get("ids", ())))
         return sets
     except (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(f"{folder} is damaged ({error}): delete it and try again") from error
@@ -154,42 +153,39 @@ class Feed:
 
     def __init__(self, images: Images, device: str = "cpu"):
         self.images, self.device = images, torch.device(device)
-        self.labels = torch.from_numpy(images.labels).to(self.device)
         self.fits = len(images) * images.side**2 * 3 <= MEMORY_SHARE * _memory(self.device)
-        self._whole = self._load() if self.fits else None
+        self._copy = self._copied() if self.fits and self.device.type == "cuda" else None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __call__(self, batches: Iterable) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Pixels, uint8 (n, side, side, 3), and labels, int64 (n,), for each array of indices."""
-        if self.fits:
-            yield from map(self._select, batches)
+        if self._copy:
+            pixels, labels = self._copy
+            for indices in batches:
+                chosen = torch.as_tensor(indices, device=self.device)
+                yield pixels.index_select(0, chosen), labels[chosen]
+        elif self.fits:
+            yield from map(self._read, batches)
         else:
-            for indices, pixels in in_order(self._read, batches, 1, BATCHES_AHEAD):
-                labels = self.labels[torch.as_tensor(indices, device=self.device)]
-                yield pixels.to(self.device, non_blocking=True), labels
+            for batch in in_order(self._read, batches, 1, BATCHES_AHEAD):
+                yield tuple(x.to(self.device, non_blocking=True) for x in batch)
 
-    def _select(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels, rows = self._whole
-        chosen = torch.as_tensor(indices, device=self.device)
-        return pixels.index_select(0, rows[chosen]), self.labels[chosen]
+    def _read(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
+        """A mini-batch in the computer's memory, pinned if it will go to a GPU."""
+        chosen = np.asarray(indices)
+        batch = self.images.gather(chosen), self.images.labels[chosen]
+        batch = tuple(torch.from_numpy(array) for array in batch)
+        return tuple(x.pin_memory() for x in batch) if self.device.type == "cuda" else batch
 
-    def _read(self, indices) -> tuple:
-        pixels = torch.from_numpy(self.images.gather(np.asarray(indices)))
-        return indices, pixels.pin_memory() if self.device.type == "cuda" else pixels
-
-    def _load(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images on the device, uint8 (M, side, side, 3), and the rows that are in the set."""
-        if self.device.type == "cuda":
-            shape = len(self), *self.images.mean.shape
-            whole = torch.empty(shape, dtype=torch.uint8, device=self.device)
-            for part in torch.arange(len(self)).split(1024):
-                whole[part[0] : part[-1] + 1] = self._read(part)[1].to(self.device)
-            return whole, torch.arange(len(self), device=self.device)
-        with warnings.catch_warnings():  # torch warns of arrays that are read-only
-            warnings.simplefilter("ignore")
-            return torch.from_numpy(self.images.pixels), torch.from_numpy(self.images.rows)
+    def _copied(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """All images, uint8 (N, side, side, 3), and labels on the GPU."""
+        shape = len(self), *self.images.mean.shape
+        pixels = torch.empty(shape, dtype=torch.uint8, device=self.device)
+        for part in torch.arange(len(self)).split(1024):
+            pixels[part[0] : part[-1] + 1] = self._read(part)[0].to(self.device)
+        return pixels, torch.from_numpy(self.images.labels).to(self.device)
 
 
 def _memory(device: torch.device) -> int:

@@ -4,19 +4,19 @@ A pack is a folder `runs/packs/<name>-<side>-<hash>/` with the pixels of each sp
 (N, side, side, 3)), labels and statistics (arrays.npz) and names (about.json).
 """
 
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, SoftFileLock
+from filelock import FileLock, SoftFileLock, Timeout
 from joblib import cpu_count
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from alexlib.config import runs_root
 from alexlib.data.images import Images, in_order, read_pack
@@ -31,6 +31,7 @@ def pack(
     classes,
     side: int,
     *,
+    ids=(),
     origin: str = "",
     version: str = "",
     on_error: str = "raise",
@@ -41,6 +42,7 @@ def pack(
     Args:
         splits: map-style data sets of (PIL image, label) by name, one of them "train".
         classes: the names of the labels 0, 1, ...
+        ids: of the classes, e.g. the names of their folders.
         origin: where the images come from, for readers.
         version: change it when the images change; otherwise a pack of the same name, classes,
             lengths, side and origin is used again.
@@ -61,10 +63,9 @@ def pack(
     name = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "images"
     folder = runs_root() / "packs" / f"{name}-{side}-{hashlib.sha256(identity).hexdigest()[:16]}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.parent / f".{folder.name}.lock"):
+        with lock(folder.parent / f".{folder.name}.lock"):
             if not folder.is_dir():  # not made by another process meanwhile
-                about = {"name": name, "classes": [*classes], "origin": origin}
+                about = {"name": name, "classes": [*classes], "ids": [*ids], "origin": origin}
                 _make(folder, splits, side, about, on_error, threads or cpu_count())
     sets = read_pack(folder)
     if on_error == "raise":
@@ -72,12 +73,20 @@ def pack(
     return sets
 
 
-def _lock(file: Path):
-    lock = FileLock(file)
+def lock(file: Path, waiting: str = "", kind=FileLock):
+    """Acquire a lock, for use in `with`; prints `waiting` if another process has it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found = kind(file)
     try:
-        return lock.acquire()
-    except OSError:  # a file system without flock
-        return SoftFileLock(f"{file}.soft")
+        return found.acquire(blocking=False)
+    except Timeout:
+        if waiting:
+            print(f"{waiting} (lock: {file})", file=sys.stderr)
+        return found.acquire()
+    except OSError:
+        if kind is SoftFileLock:
+            raise
+        return lock(Path(f"{file}.soft"), waiting, SoftFileLock)  # a file system without flock
 
 
 def _make(folder: Path, splits: dict, side, about: dict, on_error: str, threads: int) -> None:
@@ -94,16 +103,15 @@ def _make(folder: Path, splits: dict, side, about: dict, on_error: str, threads:
         _sync(*part.iterdir(), part)
         part.rename(folder)
         _sync(folder.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(f"the disk became full {room}") from error
-        raise
+    except OSError as error:  # most of all, the disk became full
+        raise OSError(f"cannot write ({error}) {room}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: int) -> None:
-    arrays, about["fingerprints"], about["skipped"], lost = {}, {}, {}, set()
+    arrays, lost = {}, set()
+    about |= {"fingerprints": {}, "skipped": {}}
     count = sum(map(len, splits.values()))
     with bar(total=count, desc=f"packing {about['name']}", unit=" images") as shown:
         for split, data in splits.items():
@@ -138,9 +146,7 @@ def _read(data, side: int, index: int) -> tuple:
         image, label = data[index]
         pixels = square(image, side)
     except Exception as error:  # decoders raise all kinds of errors on damaged files
-        reason = getattr(error, "strerror", None) or str(error) or repr(error)
-        if isinstance(error, UnidentifiedImageError):
-            reason = "not an image of a known format"
+        reason = str(error) or repr(error)
         file = f"image {index}"
         if hasattr(data, "samples"):
             file = os.path.relpath(data.samples[index][0], Path(data.root).parent)
@@ -164,8 +170,6 @@ def square(image: Image.Image, side: int) -> np.ndarray:
         if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
             raise ValueError("grey levels beyond 16 bits have no known range")
         image = Image.fromarray(((levels.astype(np.int64) + 128) // 257).astype(np.uint8))
-    if image.mode == "P" and image.getextrema()[1] >= len(image.getpalette() or ()) / 3:
-        raise ValueError("it has colours that its palette lacks")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -6,7 +6,6 @@ train, test = load("my/images")  # train/<class>/*, and val/<class>/* or test/<c
 
 import hashlib
 import os
-import warnings
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -20,6 +19,7 @@ from alexlib.config import data_root
 from alexlib.data import synthetic
 from alexlib.data.images import Images
 from alexlib.data.packing import pack
+from alexlib.paper import IMAGENET_CLASSES
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "AVIF")
 EXTENSIONS = tuple(end for end, form in Image.registered_extensions().items() if form in FORMATS)
@@ -38,6 +38,7 @@ PLACES = {  # of the known sets, below the data root
 def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[Images, Images]:
     """Training and test set of a name in `PLACES` or of a folder, as squares of `side` pixels.
 
+    A name comes before a folder: write "./imagenette" for a folder that is called like a known set.
     The first call packs the images, later ones open the pack; a folder is packed again when a file
     was changed, added or removed. `on_error="skip"` leaves out files that cannot be used.
 
@@ -46,8 +47,6 @@ def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[
         ValueError: the folder has another layout, or files cannot be used: all are named.
         OSError: the disk is full, or a folder cannot be read.
     """
-    if source in PLACES and Path(source).is_dir():
-        warnings.warn(f"{source!r} is a known set; for the folder, write ./{source}", stacklevel=2)
     folder = get(source) if source in PLACES else Path(source).expanduser()
     name = source if source in PLACES else folder.resolve().name
     if folder is None:
@@ -112,8 +111,6 @@ class ClassFolders(datasets.ImageFolder):
         for entry in entries:
             if not os.path.exists(entry.path):
                 raise FileNotFoundError(f"{entry.path} is a broken symlink: fix or remove it")
-            if entry.is_file() and self._is_image(entry.path):
-                raise ValueError(f"{entry.path} does not lie in a class folder; {LAYOUT}")
         classes = sorted(entry.name for entry in entries if entry.is_dir())
         if not classes:
             raise ValueError(f"{directory} has no class folders; {LAYOUT}")
@@ -143,16 +140,15 @@ def _splits(folder: Path, side: int) -> dict:
 def _about(folder: Path, splits: dict) -> dict:
     """Classes, origin and version (names, sizes and dates of all files) of a folder.
 
-    classes.txt may name the class folders: folder, tab, names with commas. The first line of
-    about.txt is added to the origin.
+    classes.txt may name the class folders: folder, tab, names with commas; WordNet ids of ImageNet
+    have names without it. The first line of about.txt is added to the origin.
     """
-    names = {key: words[0] for key, words in datasets.Imagenette._WNID_TO_CLASS.items()}
+    names = dict(IMAGENET_CLASSES)
     for line in _text(folder / "classes.txt").splitlines():
         key, _, words = line.partition("\t")
         names[key.strip()] = words.split(",")[0].strip() or key.strip()
-    classes = splits["train"].classes
-    if names.keys() >= {*classes}:
-        classes = [names[name] for name in classes]
+    ids = splits["train"].classes
+    classes = [names[id] for id in ids] if names.keys() >= {*ids} else ids
 
     kinds, version = Counter(), hashlib.sha256()
     for split, data in splits.items():
@@ -166,7 +162,7 @@ def _about(folder: Path, splits: dict) -> dict:
     origin = "folder of " + ", ".join(f"{n:,} {kind} files" for kind, n in kinds.most_common())
     if note := _text(folder / "about.txt").strip().partition("\n")[0].strip():
         origin = f"{note}; {origin}"
-    return {"classes": classes, "origin": origin, "version": version.hexdigest()}
+    return {"classes": classes, "ids": ids, "origin": origin, "version": version.hexdigest()}
 
 
 def _text(file: Path) -> str:

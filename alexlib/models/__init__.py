@@ -15,13 +15,12 @@ def build(config, devices: tuple[str, str] | None = None, fast: bool = True) -> 
     """The net of a config with its initial weights, drawn from torch's default generator.
 
     Args:
-        config: a Config, or its Net or Cifar.
         devices: two devices for the two towers of AlexNet; None puts the net on the CPU.
         fast: use the equal but faster stages of `models.fast`.
 
     Raises ValueError for devices that do not exist or a net without two towers.
     """
-    net = getattr(config, "net", config)
+    net = config.net
     model = CifarNet(net) if isinstance(net, Cifar) else AlexNet(net)
     if devices:
         divide(model, devices)

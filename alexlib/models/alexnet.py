@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from alexlib.config import Cifar, Net
+from alexlib.config import Cifar, Config, Net
 from alexlib.models.cifar import CifarNet
 from alexlib.models.layers import (
     ACTIVATIONS,
@@ -133,16 +133,13 @@ def rearranged(stages: dict, net: Net) -> dict:
     return {name: stages[name] for name in sorted(stages, key=place) if not omitted(name)}
 
 
-def shapes_and_cost(config) -> list[dict]:
+def shapes_and_cost(config: Config) -> list[dict]:
     """The output shape and the cost of each stage for one image.
-
-    Args:
-        config: a Config, or its Net or Cifar.
 
     Returns one dict for each stage: stage, output (C, H, W) or (units,), neurons, parameters, macs
     (multiply-adds). Neurons, parameters and macs are 0 for stages without weights.
     """
-    net = getattr(config, "net", config)
+    net = config.net
     with torch.device("meta"):
         model = CifarNet(net) if isinstance(net, Cifar) else AlexNet(net)
         x = torch.empty(1, 3, net.input, net.input)

@@ -1,9 +1,8 @@
 """Stages that compute the same as the plain ones in less time; `accelerate(model)` puts them in.
 
-On CPUs, conv1 reads blocks of pixels, LRN is compiled from kernels.c, and tanh of bfloat16 is
-computed in float32. On all devices the norms save only their input for the gradient, and a ReLU is
-part of the LRN that follows it or comes after the max-pool that follows it. Float64, torch.compile
-and a beta other than 3/4 use the plain stages.
+On CPUs, conv1 reads blocks of pixels, and LRN is compiled from kernels.c. On all devices the norms
+save only their input for the gradient, and a ReLU is part of the LRN that follows it or comes after
+the max-pool that follows it. Float64, torch.compile and a beta other than 3/4 use the plain stages.
 """
 
 import torch
@@ -22,8 +21,7 @@ def accelerate(model: nn.Sequential) -> nn.Sequential:
     Parameters, state dict, order of stages and hooks do not change. Each stage alone still computes
     what its name says; the net runs two stages as one if neither has a hook.
     """
-    fast = FastLocalResponseNorm, FastSpatialResponseNorm, FastTanh
-    faster = {kind.__base__: kind for kind in fast}
+    faster = {kind.__base__: kind for kind in (FastLocalResponseNorm, FastSpatialResponseNorm)}
     for module in model.modules():
         module.__class__ = faster.get(type(module), type(module))
         if type(module) is nn.Conv2d and module.in_channels == 3 and min(module.stride) > 1:
@@ -166,23 +164,3 @@ def _slices(*tensors):
     x = tensors[0]
     images = SLICE * len(x) // max(1, x.numel()) if x.device.type == "cpu" else len(x)
     return zip(*(tensor.split(max(1, images)) for tensor in tensors), strict=True)
-
-
-class FastTanh(nn.Tanh):
-    def forward(self, x):
-        wide = x.dtype == torch.bfloat16 and x.device.type == "cpu" and not _plain(x)
-        return _WideTanh.apply(x) if wide else super().forward(x)
-
-
-class _WideTanh(torch.autograd.Function):
-    """tanh of bfloat16 numbers, computed in float32 and rounded."""
-
-    @staticmethod
-    def forward(ctx, x):
-        y = torch.tanh(x.float()).to(x.dtype)
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        return torch.ops.aten.tanh_backward(g, *ctx.saved_tensors)

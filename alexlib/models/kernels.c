@@ -4,8 +4,8 @@
  *   backward:  da = g d^(-3/4) - 3/2 alpha a window(g a d^(-7/4)),  dx = da, or 0 where `rectify` and x <= 0
  *
  * Arrays hold `n` rows of `maps` values (one tower at one position of a channels-last image), float32 or bfloat16;
- * what lies between is float32 and stays in the first-level cache. `threads` share the rows. alexlib/models/fast.py builds
- * this file and calls it.
+ * what lies between is float32 and stays in the first-level cache. `threads` share the rows. alexlib/models/native.py
+ * builds this file and calls it.
  */
 #include <math.h>
 #include <stdint.h>

@@ -108,12 +108,8 @@ class TowerLinear(LazyModuleMixin, nn.Module):
 class ScaledTanh(nn.Module):
     """1.7159 tanh(2x / 3), the scaling by LeCun with f(1) = 1 and f(-1) = -1."""
 
-    def __init__(self):
-        super().__init__()
-        self.tanh = nn.Tanh()
-
     def forward(self, x):
-        return 1.7159 * self.tanh(x * (2 / 3))
+        return 1.7159 * torch.tanh(x * (2 / 3))
 
 
 ACTIVATIONS = {

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import torch
 
-from alexlib.config import cache_root
-
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-fopenmp", "-fPIC", "-c")
 LINK = ("-shared", "-fopenmp")  # -ffast-math here would make all of torch flush subnormal numbers
@@ -54,7 +52,8 @@ def kernels() -> ctypes.CDLL | None:
     compiler, about = (os.environ.get("CC") or "cc").split(), Path("/proc/cpuinfo")
     cpu = re.findall("(?:flags|Features).*", about.read_text())[:1] if about.exists() else []
     facts = SOURCE.read_bytes(), FLAGS, LINK, compiler, platform.platform(), cpu
-    file = cache_root() / f"kernels-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alexlib"
+    file = cache / f"kernels-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
     part, compiled = (file.with_suffix(f".{os.getpid()}.{end}") for end in ("part", "o"))
     run = functools.partial(subprocess.run, check=True, capture_output=True, text=True)
     try:

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from alexlib.config import Config
 from alexlib.models.alexnet import AlexNet, shapes_and_cost
 from alexlib.models.layers import Dropout, LocalResponseNorm, TowerLinear
 
@@ -24,13 +25,13 @@ def divide(model: AlexNet, devices) -> AlexNet:
 
     Raises ValueError unless there are two devices that exist, and two towers.
     """
-    names = [devices] if isinstance(devices, str) else [str(device) for device in devices]
+    names = [str(device) for device in devices]
     valid = [*devices_here(), "meta"]
     if len(names) != 2 or not set(names) <= set(valid):
         raise ValueError(f"devices {names}: expected two, each one of {', '.join(valid)}")
     if getattr(model.net, "towers", 1) != 2:
         raise ValueError(f"devices {names}: the net must have two towers (towers=2)")
-    devices = torch.device(names[0]), torch.device(names[1])
+    devices = [torch.device(name) for name in names]
     for name, stage in list(model.named_children()):
         kind = {"fc8": Scores}.get(name, Dropouts if isinstance(stage, Dropout) else Pair)
         setattr(model, name, kind(stage, devices, reads_both(name, stage)))
@@ -44,23 +45,21 @@ def devices_here() -> list[str]:
     return ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{i}" for i in range(gpus))]
 
 
-def crossings(config) -> list[dict]:
-    """The data that crosses between the two devices for one image (Config or Net).
+def crossings(config: Config) -> list[dict]:
+    """The data that crosses between the two devices for one image.
 
-    Returns a dict for the images and for each layer whose inputs cross: layer, values (numbers that
-    cross in the forward pass, both directions), forward and backward (bytes). Images are float32;
-    activations are bfloat16 if the config trains in bf16.
+    Returns a dict for the images, for each layer that reads both towers, and for fc8, whose outputs
+    cross: layer, values (numbers that cross in the forward pass, both directions), forward and
+    backward (bytes). Images are float32; activations are bfloat16 if the config trains in bf16.
     """
-    net, train = getattr(config, "net", config), getattr(config, "train", None)
-    size = 2 if train and train.precision == "bf16" else 4
     with torch.device("meta"):
-        stages = dict(AlexNet(net).named_children())
-    image = 3 * net.input**2
+        stages = dict(AlexNet(config.net).named_children())
+    image, size = 3 * config.net.input**2, 2 if config.train.precision == "bf16" else 4
     rows, inputs = [{"layer": "images", "values": image, "forward": 4 * image, "backward": 0}], 0
-    for row in shapes_and_cost(net):
+    for row in shapes_and_cost(config):
         name, outputs = row["stage"], math.prod(row["output"])
-        count = outputs if name == "fc8" else inputs if reads_both(name, stages[name]) else 0
-        if count:
+        if name == "fc8" or reads_both(name, stages[name]):
+            count = outputs if name == "fc8" else inputs
             cost = {"forward": size * count, "backward": size * count}
             rows.append({"layer": name, "values": count, **cost})
         inputs = outputs

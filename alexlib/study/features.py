@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 from torch import nn
+from torchvision.models import AlexNet_Weights, alexnet
+from torchvision.ops import masks_to_boxes
 
 from alexlib.config import PAPER, config_from
 from alexlib.data.augment import centre_crop, to_input
 from alexlib.data.images import Feed, Images
 from alexlib.models import build
-from alexlib.models.layers import SpatialResponseNorm
 from alexlib.training.loop import autocast
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
@@ -58,8 +59,6 @@ def load_weights(file) -> Trained:
     Caffe's is `bvlcalexnet` of the ONNX Model Zoo: the paper's net, without colour noise.
     torchvision's `alexnet` has one tower, fewer kernels, no LRN. Neither format can run code.
     """
-    from torchvision.models import AlexNet_Weights, alexnet
-
     classes = tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
     if str(file).endswith(".onnx"):
         mean = torch.tensor([122.67891434, 116.66876762, 104.00698793]).expand(227, 227, 3)
@@ -141,41 +140,19 @@ def exciting(net: Trained, images: Images, layer: str, values, units, k: int = 8
     """The k images that maximally activate each unit, and the part of them that the unit sees.
 
     `values` (N, all units) are the layer's `activations`. Returns indices (U, k) and boxes
-    (U, k, 3): left, top and side in pixels of the window; None for fully-connected layers.
+    (U, k, 4): left, top, right and bottom pixel of the window that the largest activation depends
+    on, those with a gradient other than 0. The boxes are None for fully-connected layers.
     """
     indices = values[:, units].topk(k, dim=0).indices.T
-    with capture(net.model, [layer]) as outputs, torch.inference_mode():
-        net.model(net.input(images.gather(indices.flatten())))
-    maps = outputs[layer].cpu()  # (U * k, C, h, w)
+    x = net.input(images.gather(indices.flatten())).requires_grad_()
+    with capture(net.model, [layer]) as outputs:
+        net.model(x)
+    maps = outputs[layer]  # (U * k, C, h, w)
     if maps.dim() == 2:
         return indices, None
-    chosen = maps[np.arange(len(maps)), np.repeat(units, k)]  # (U * k, h, w)
-    place, width = chosen.flatten(1).argmax(1).view_as(indices), maps.shape[3]
-    size, stride, start = receptive_field(net.model, layer)
-    corners = start + stride * torch.stack([place % width, place // width], 2)
-    return indices, F.pad(corners, (0, 1), value=size)
-
-
-def receptive_field(model: nn.Module, layer: str) -> tuple[int, int, int]:
-    """The pixels that one position of a convolution's feature maps sees: (size, stride, start).
-
-    Position i of a row sees `size` pixels from start + stride * i on; those below 0 are padding.
-    """
-    size, stride, start = 1, 1, 0
-    for name, stage in model.named_modules():
-        if isinstance(stage, nn.Conv2d | nn.MaxPool2d):
-            window = stage.kernel_size, stage.stride, stage.padding
-        elif isinstance(stage, SpatialResponseNorm):
-            window = stage.size, 1, stage.size // 2
-        else:
-            continue
-        kernel, step, padding = (int(np.ravel(value)[0]) for value in window)
-        start -= stride * padding
-        size += (kernel - 1) * stride
-        stride *= step
-        if name == layer:
-            return size, stride, start
-    raise ValueError(f"{layer!r} is not a convolution of this net")
+    largest = maps.amax((2, 3))[np.arange(len(maps)), np.repeat(units, k)]
+    (gradient,) = torch.autograd.grad(largest.sum(), x)
+    return indices, masks_to_boxes(gradient.any(1)).view(*indices.shape, 4).cpu()
 
 
 def kernel_energy(weights):
@@ -215,9 +192,10 @@ def kinds(weights) -> np.ndarray:
 
 def colourfulness(weights):
     """The share (0..1) of each kernel's energy off the grey axis (red = green = blue), (K,)."""
-    energy = weights.detach().double().square().sum((1, 2, 3))
-    grey = 3 * weights.detach().double().mean(1).square().sum((1, 2))
-    return torch.where(energy > 0, 1 - grey / energy, 0.0).clamp(min=0)
+    weights = weights.detach().double()
+    off_grey = (weights - weights.mean(1, keepdim=True)).square().sum((1, 2, 3))
+    energy = weights.square().sum((1, 2, 3))
+    return off_grey / energy.clamp(min=torch.finfo(energy.dtype).tiny)
 
 
 def tower_colour(model: nn.Module) -> dict:

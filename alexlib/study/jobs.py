@@ -10,6 +10,7 @@ finished row.json and test.npz. `records.py` says where rows are kept; `runs.py`
 import hashlib
 import json
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,10 @@ import torch
 
 from alexlib.config import Config, config_at, config_from, runs_root
 from alexlib.data.images import Images
+from alexlib.data.packing import lock
 from alexlib.models import build
 from alexlib.study import features
-from alexlib.study.records import append, provenance, read
+from alexlib.study.records import append, provenance
 from alexlib.training import checkpoint, loop
 from alexlib.training.distributed import from_first, rank
 
@@ -97,30 +99,31 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
     Raises: as `training.loop.fit`.
     """
     folder = runs_root() / (name or run_name(job, train))
-    model, history = _trained(job, train, folder, device, progress)
-    trained_now = from_first(not (folder / "row.json").exists())
-    if trained_now:
-        made_with = _made_with(folder) if rank() == 0 else {}
-        row, found = _tested(job, model, train, test, history, made_with, device)
-        if rank() == 0:
-            save = partial(np.savez_compressed, **found)
-            checkpoint.atomic_write(folder / "test.npz", save)
-            _write_json(folder / "row.json", row)
+    with _alone(folder):
+        model, history = _trained(job, train, folder, device, progress)
+        trained_now = from_first(not (folder / "row.json").exists())
+        if trained_now:
+            about, found = _tested(job, model, train, test, device)
+            if rank() == 0:
+                save = partial(np.savez_compressed, **found)
+                checkpoint.atomic_write(folder / "test.npz", save)
+                _write_json(folder / "row.json", _row(job, train, test, folder, history, about))
     row, found = from_first(_kept(folder) if rank() == 0 else None)
-    if rank() == 0 and row not in read(job.study, job.scale):
+    if rank() == 0:
         append(row)
     return Run(row, model, found, folder, test.labels, trained_now)
 
 
 def check_rate(job: Job, train: Images, test: Images, epochs: int) -> None:
     """Train the first epochs of a run, which resumes from them; append a row of study "rates"."""
-    folder, about = runs_root() / run_name(job, train), {}
+    folder = runs_root() / run_name(job, train)
+    about = {"study": "rates", "of": job.study, "epochs": epochs}
     try:
-        _, history = _trained(job, train, folder, finish=epochs)
+        with _alone(folder):
+            _trained(job, train, folder, finish=epochs)
     except loop.Diverged as error:
-        history, about = checkpoint.history(folder), {"diverged": str(error)}
-    about |= _made_with(folder) | {"study": "rates", "of": job.study, "epochs": epochs}
-    append(_row(job, train, test, history[:epochs], {}, about))
+        about["diverged"] = str(error)
+    append(_row(job, train, test, folder, checkpoint.history(folder)[:epochs], about))
 
 
 def run_or_row(job: Job, train: Images, test: Images, device: str = "cpu") -> None:
@@ -130,8 +133,8 @@ def run_or_row(job: Job, train: Images, test: Images, device: str = "cpu") -> No
             run(job, train, test, device=device, progress=f"{job.variant}, seed {job.seed}: ")
     except loop.Diverged as error:
         folder = runs_root() / run_name(job, train)
-        about = _made_with(folder) | {"diverged": str(error)}
-        append(_row(job, train, test, checkpoint.history(folder), {}, about))
+        history, about = checkpoint.history(folder), {"diverged": str(error)}
+        append(_row(job, train, test, folder, history, about))
 
 
 def opened(job: Job, train: Images, test: Images) -> Run | None:
@@ -159,8 +162,9 @@ def weights_so_far(name: str, train: Images, test: Images, device: str = "cpu") 
     job = Job.of(json.loads((folder / "config.json").read_text()))
     model = _net(job, device).to(device.split(",")[0])
     model.load_state_dict(checkpoint.weights(folder))
-    history, made_with = checkpoint.history(folder), _made_with(folder)
-    row, found = _tested(job, model, train, test, history, made_with, device)
+    history = checkpoint.history(folder)
+    about, found = _tested(job, model, train, test, device)
+    row = _row(job, train, test, folder, history, about)
     return Run(row, model, found, folder, test.labels, False)
 
 
@@ -178,39 +182,47 @@ def _held_out(job: Job, train: Images) -> tuple[Images, Images]:
 
 def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True, finish=None):
     """The model and its history, trained, resumed or opened in a folder."""
-    if rank() == 0:
-        for name, make in (("config", job.as_dict), ("provenance", partial(provenance, device))):
-            if not (folder / f"{name}.json").exists():
-                _write_json(folder / f"{name}.json", make())
+    if rank() == 0 and not (folder / "config.json").exists():
+        _write_json(folder / "provenance.json", provenance(device))
+        _write_json(folder / "config.json", job.as_dict())
     model, fitted, val = _net(job, device), *_held_out(job, train)
     options = {"folder": folder, "finish": finish, "progress": progress}
     first = device.split(",")[0]
     return model, loop.fit(model, fitted, val, job.config, seed=job.seed, device=first, **options)
 
 
-def _tested(job: Job, model, train, test, history, made_with, device) -> tuple[dict, dict]:
-    """The row of a trained net, and its test probabilities by view in half precision."""
+def _alone(folder: Path):
+    """A lock on the folder of an unfinished run: another process waits until it is finished."""
+    if rank() > 0 or (folder / "row.json").exists():
+        return nullcontext()
+    return lock(folder / ".lock", f"{folder.name}: in progress in another process, waiting")
+
+
+def _tested(job: Job, model, train, test, device) -> tuple[dict, dict]:
+    """The fields of a row about a trained net, and its test probabilities in half precision."""
     config, first = job.config, device.split(",")[0]
     views = ("centre", "ten") if test.side > config.net.input else ("centre",)
     found = {v: loop.predict(model, test, config, views=v, device=first) for v in views}
-    metrics = {v: loop.score(p, test.labels) for v, p in found.items()}
     part = loop.training_part(_held_out(job, train)[0], job.seed)
     shown = loop.predict(model, part, config, device=first)
 
     hits = {"training": loop.hits(shown, part.labels)}
     hits |= {v: loop.hits(p, test.labels) for v, p in found.items()}
-    about = {"training": loop.score(shown, part.labels), "hits": hits}
-    about |= made_with | features.tower_colour(model)
-    row = _row(job, train, test, history, metrics, about)
-    return row, {v: p.astype(np.float16) for v, p in found.items()}
+    about = {
+        "metrics": {v: loop.score(p, test.labels) for v, p in found.items()},
+        "training": loop.score(shown, part.labels),
+        "hits": hits,
+        **features.tower_colour(model),
+    }
+    return about, {v: p.astype(np.float16) for v, p in found.items()}
 
 
-def _row(job: Job, train, test, history: list[dict], metrics: dict, about: dict) -> dict:
-    """A row; `about` says where, when and with what, and whatever else is known."""
+def _row(job: Job, train, test, folder: Path, history: list[dict], about: dict) -> dict:
+    """The row of a run in a folder; `about` has the fields that not every row has."""
     speeds = [epoch["pictures_per_second"] for epoch in history]
     return {
         **job.as_dict(),
-        "metrics": metrics,
+        "metrics": {},
         "history": history,
         "pictures_per_second": float(np.median(speeds)) if speeds else None,
         "data": {
@@ -222,12 +234,9 @@ def _row(job: Job, train, test, history: list[dict], metrics: dict, about: dict)
             "left_out": len(train.skipped) + len(test.skipped),
         },
         "seconds": sum(epoch["seconds"] for epoch in history),
+        **json.loads((folder / "provenance.json").read_text()),
         **about,
     }
-
-
-def _made_with(folder: Path) -> dict:
-    return json.loads((folder / "provenance.json").read_text())
 
 
 def _kept(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:

@@ -6,7 +6,7 @@ points. docs/protocol.md defines the measures (section 4) and their uncertainty 
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -18,18 +18,18 @@ from alexlib.data.images import Feed, Images, generator
 from alexlib.models.layers import Dropout
 from alexlib.study.race import sooner_to_loss
 from alexlib.study.variants import VARIANTS, variants
-from alexlib.study.verdicts import Estimate, image_variance, pooled
+from alexlib.study.verdicts import Estimate, difference, image_variance
 from alexlib.training.loop import autocast, hit_bits, hits, score
 
 TEST, TEST5, CENTRE = "test error", "top-5 test error", "test error, centre view"
 OVERFITTING, TRAINING = "overfitting", "training error"
 LENGTH, EARLY = "epochs to a training loss", "epochs to an early training loss"
 NETS, HALVED_ON = 400, 2000  # halving: number of dropout nets and of test images
-IMAGES = {  # the views and the error of the measures that are taken on test images
-    TEST: ("ten", "top1"),
-    TEST5: ("ten", "top5"),
-    CENTRE: ("centre", "top1"),
-    OVERFITTING: ("centre", "top1"),
+IMAGES = {  # the error and the views of the measures that are taken on test images
+    TEST: ("top1", "ten"),
+    TEST5: ("top5", "ten"),
+    CENTRE: ("top1", "centre"),
+    OVERFITTING: ("top1", "centre"),
 }
 
 
@@ -41,6 +41,19 @@ def trained(rows: Iterable[dict]) -> list[dict]:
 def ended(rows: Iterable[dict]) -> list[dict]:
     """The rows of runs that trained to their end: runs that diverged have no errors."""
     return [row for row in trained(rows) if row["metrics"]]
+
+
+def grouped(rows: Iterable, key: Callable) -> list[list]:
+    """The rows with the same key together, in their order."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return list(groups.values())
+
+
+def place(row: dict) -> tuple[str, str, str]:
+    """Where a run belongs: its study, scale and training images."""
+    return row["study"], row["scale"], row["data"]["train"]
 
 
 # ---- one run -------------------------------------------------------------------------------------
@@ -61,10 +74,8 @@ def overfitting(row: dict) -> float | None:
     return test_error(row, views="centre") - training_error(row) if "training" in row else None
 
 
-def wrong(row: dict, views: str = "ten", error: str = "top1") -> np.ndarray | None:
-    """Which test images a run got wrong, booleans (N,); None for rows without hits."""
-    if "hits" not in row:
-        return None
+def wrong(row: dict, error: str = "top1", views: str = "ten") -> np.ndarray:
+    """Which test images a run got wrong, booleans (N,)."""
     return ~hit_bits(row["hits"][views][error], row["metrics"][views]["n"])
 
 
@@ -77,20 +88,17 @@ def comparable(rows: list[dict]) -> list[list[dict]]:
     The settings of a variant's row are those of the baseline but for the variant's change and the
     learning rate, which may have been chosen by a check.
     """
-    known = [
-        (row, config_from(row["config"]), (row["study"], row["scale"], row["data"]["train"]))
-        for row in trained(rows)
-        if row["variant"] in ("baseline", *VARIANTS)
-    ]
     groups = []
-    bases = [(base, place) for row, base, place in known if row["variant"] == "baseline"]
-    for base, place in dict.fromkeys(bases):
-        group, configs = [], variants(base)
-        for row, config, where in known:
-            expected = configs.get(row["variant"]) if where == place else None
-            if expected and expected.replace(lr=config.train.lr) == config:
-                group.append(row)
-        groups.append(group)
+    known = [row for row in trained(rows) if row["variant"] in ("baseline", *VARIANTS)]
+    for here in grouped(known, place):
+        pairs = [(row, config_from(row["config"])) for row in here]
+        for base in dict.fromkeys(c for row, c in pairs if row["variant"] == "baseline"):
+            group, expected = [], variants(base)
+            for row, config in pairs:
+                wanted = expected.get(row["variant"])
+                if wanted and wanted.replace(lr=config.train.lr) == config:
+                    group.append(row)
+            groups.append(group)
     return groups
 
 
@@ -106,34 +114,30 @@ def effect(group: list[dict], variant: str, against: str, measure: str) -> Estim
     Epochs to a loss are a ratio: baseline / variant; for early learning variant / baseline. None if
     an arm has no run, or its rows lack what is measured.
     """
-    runs = {}
-    for row in ended(group):
-        runs.setdefault(row["variant"], []).append(row)
+    runs = {arm[0]["variant"]: arm for arm in grouped(ended(group), lambda row: row["variant"])}
     arms = runs.get(variant), runs.get(against)
     if not all(arms):
         return None
-    n = tuple(map(len, arms))
     if measure in (LENGTH, EARLY):
         slow, fast = arms if measure == EARLY else reversed(arms)
         found = sooner_to_loss(slow, fast, early=measure == EARLY)
-        return found and dataclasses.replace(found, n=n)
+        return found and dataclasses.replace(found, n=tuple(map(len, arms)))
 
-    views, error = IMAGES.get(measure, (None, None))
-
-    def value(row):
-        if measure == TRAINING:
-            return training_error(row)
-        return overfitting(row) if measure == OVERFITTING else test_error(row, error, views)
-
-    values = {name: [value(row) for row in rows] for name, rows in runs.items()}
+    values = {name: [_value(row, measure) for row in arm] for name, arm in runs.items()}
     if None in values[variant] + values[against]:
         return None
-    scatter, df = pooled(arm for arm in values.values() if None not in arm)
-    images, n_images = 0.0, 2  # training errors: each seed has training images of its own
-    if views:
-        images, n_images = image_part([(arm, views) for arm in arms], error)
-    difference = float(np.mean(values[variant]) - np.mean(values[against]))
-    return Estimate(difference, scatter * sum(1 / k for k in n), images, df, n, n_images)
+    pair = [values[variant], values[against]]
+    known = [arm for arm in values.values() if None not in arm]
+    if measure not in IMAGES:  # each seed has training images of its own
+        return difference(pair, known)
+    error, views = IMAGES[measure]
+    return difference(pair, known, *image_part([(arm, views) for arm in arms], error))
+
+
+def _value(row: dict, measure: str) -> float | None:
+    if measure == TRAINING:
+        return training_error(row)
+    return overfitting(row) if measure == OVERFITTING else test_error(row, *IMAGES[measure])
 
 
 def image_part(arms: list, error: str, paired: bool = False) -> tuple[float, int]:
@@ -142,12 +146,11 @@ def image_part(arms: list, error: str, paired: bool = False) -> tuple[float, int
     Without hits an upper bound: as if the arms had been tested on different images.
     """
     n = arms[0][0][0]["metrics"][arms[0][1]]["n"]
-    missed = [[wrong(row, views, error) for row in runs] for runs, views in arms]
-    if any(one is None for arm in missed for one in arm):
+    if any("hits" not in row for runs, _ in arms for row in runs):
         rates = [np.mean([row["metrics"][views][error] for row in runs]) for runs, views in arms]
         return 1e4 * sum(rate * (1 - rate) / n for rate in rates), n
-    missed = [np.stack(arm) * 1.0 for arm in missed]  # (runs, N)
-    return 1e4 * (image_variance(missed[0] - missed[1]) if paired else image_variance(*missed)), n
+    a, b = (np.stack([wrong(row, error, views) for row in runs]) * 1.0 for runs, views in arms)
+    return 1e4 * (image_variance(a - b) if paired else image_variance(a, b)), n
 
 
 # ---- measured with the nets ----------------------------------------------------------------------
@@ -190,29 +193,25 @@ def halving(model: nn.Sequential, row: dict, test: Images, nets: int = NETS) -> 
     first = 1 + next(i for i, stage in enumerate(stages) if isinstance(stage, nn.Flatten))
     convolutions, head = nn.Sequential(*stages[:first]), nn.Sequential(*stages[first:])
     mean = centre_crop(torch.tensor(test.mean), size)
-    distance, errors = defaultdict(list), defaultdict(list)
+    distance, errors = defaultdict(list), defaultdict(list)  # of each image
     with torch.inference_mode(), autocast("cpu", config.train.precision):
         for pixels, labels in Feed(images)(torch.arange(len(images)).split(250)):
             x = convolutions(to_input(centre_crop(pixels, size), mean))
             logs = _dropout_nets(head, x, nets)  # (nets, N, classes)
             geometric = logs.mean(0).softmax(1)
-            halves = (logs[i::2].mean(0).softmax(1) for i in (0, 1))
-            distance["sampling"].append(_distance(*halves))
+            halves = [logs[i::2].mean(0).softmax(1) for i in (0, 1)]
+            distance["sampling"] += _distance(*halves).tolist()
             p = {"halved": head(x).float().softmax(1), "arithmetic": logs.exp().mean(0)}
             for name, q in (p | {"single": logs.exp(), "geometric": geometric}).items():
-                is_wrong = (q.argmax(-1) != labels).double()
-                errors[name].append(is_wrong.view(-1, len(labels)).mean(0))
-                if name != "geometric":
-                    distance[name].append(_distance(q, geometric).view(-1, len(labels)).mean(0))
-    distance, errors = (
-        {name: torch.cat(parts).double().numpy() for name, parts in found.items()}
-        for found in (distance, errors)
-    )
+                q = q.view(-1, *geometric.shape)  # (nets or 1, N, classes)
+                errors[name] += (q.argmax(2) != labels).double().mean(0).tolist()
+                distance[name] += _distance(q, geometric).mean(0).tolist()
+    del distance["geometric"]  # from itself
     values = {
-        "distance": {name: float(distance[name].mean()) for name in distance},
-        "top1": {name: float(errors[name].mean()) for name in errors},
-        "gain": _interval(distance["single"] - distance["halved"]),
-        "top1_difference": _interval(100 * (errors["halved"] - errors["geometric"])),
+        "distance": {name: float(np.mean(distance[name])) for name in distance},
+        "top1": {name: float(np.mean(errors[name])) for name in errors},
+        "gain": _interval(np.subtract(distance["single"], distance["halved"])),
+        "top1_difference": _interval(100 * np.subtract(errors["halved"], errors["geometric"])),
     }
     about = {"study": "measures", "kind": "halving", "scale": row["scale"], "runs": [key(row)]}
     return about | {"n": len(images), "nets": nets, "values": values}

@@ -5,12 +5,13 @@ had, and the ratio is then only a bound.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
 
 from alexlib.config import Config, config_from
-from alexlib.study.variants import loss_target
+from alexlib.study.variants import PROTOCOL
 from alexlib.study.verdicts import Estimate, ratio
 
 
@@ -47,16 +48,17 @@ def sooner(slow: list[dict], fast: list[dict], target: float) -> Estimate:
 
 
 def sooner_to_loss(slow: list[dict], fast: list[dict], early: bool) -> Estimate | None:
-    """The same for the protocol's training loss (eval mode), at the first learning rate.
+    """The same for a training loss (eval mode) of the protocol, at the first learning rate.
 
-    `early` chooses the loss of early learning. None if a row has no such losses.
+    It is that of convergence or, if `early`, of early learning; at scales that the protocol does
+    not name, a share of the loss at chance. None if a row has no such losses.
     """
     if any(row["history"][0].get("plain_loss") is None for row in (*slow, *fast)):
         return None
 
     def time(row):
         guess = math.log(row["config"]["net"]["classes"])  # the loss of equal probabilities
-        target = loss_target(row["scale"], guess, early)
+        target = PROTOCOL["loss"].get(row["scale"], [0.55 * guess, 0.87 * guess])[early]
         same_rate = [e for e in row["history"] if e["lr"] == row["history"][0]["lr"]]
         return reached(same_rate, target, guess, "plain_loss"), len(same_rate)
 
@@ -115,16 +117,16 @@ def at_best_rates(rows: list[dict], config: Config) -> dict[tuple[str, str], lis
 
     Seed 0 chooses the rate; the other seeds at that rate count, or seed 0 if there are none.
     """
-    nets = {}
+    nets = defaultdict(list)
     for row in rows:
         own = config_from(row["config"])
         if own.train == config.replace(lr=own.train.lr).train and own.augment == config.augment:
-            rates = nets.setdefault((own.net.stack, own.net.activation), {})
-            rates.setdefault(own.train.lr, []).append(row)
+            nets[own.net.stack, own.net.activation].append((own.train.lr, row))
     counted = {}
-    for net, rates in nets.items():
-        searched = {lr: r["history"] for lr, runs in rates.items() for r in runs if r["seed"] == 0}
+    for net, runs in nets.items():
+        searched = {lr: row["history"] for lr, row in runs if row["seed"] == 0}
         if searched:
-            runs = rates[soonest(searched, config.train.target, chance(rows[0]))]
-            counted[net] = [row for row in runs if row["seed"]] or runs
+            best = soonest(searched, config.train.target, chance(rows[0]))
+            at_best = [row for lr, row in runs if lr == best]
+            counted[net] = [row for row in at_best if row["seed"]] or at_best
     return counted

@@ -8,7 +8,6 @@ runs.
 
 import json
 import math
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -19,11 +18,12 @@ import numpy as np
 import pandas as pd
 import torch
 import torchvision
-from filelock import FileLock
 
 from alexlib.config import ROOT, reports_root, runs_root
+from alexlib.data.packing import lock
 from alexlib.study import measures
 from alexlib.study.variants import block_of, chosen_rate
+from alexlib.training.checkpoint import atomic_write
 from alexlib.training.distributed import world
 
 
@@ -39,9 +39,8 @@ def read(study: str | None = None, scale: str | None = None, **wanted) -> list[d
 
     Raises ValueError if a line is not a row; a last line that was cut off is ignored.
     """
-    places = (("", True), ("", False), ("sample", True))
-    folders = [path("", scale_, is_evidence).parent for scale_, is_evidence in places]
-    found = _parsed(file for folder in folders for file in folder.glob(f"{study or '*'}.jsonl"))
+    roots, name = (reports_root(), runs_root(), reports_root() / "sample"), study or "*"
+    found = _parsed(file for root in roots for file in root.glob(f"results/{name}.jsonl"))
     wanted |= {key: value for key, value in (("study", study), ("scale", scale)) if value}
     return [
         row
@@ -52,7 +51,7 @@ def read(study: str | None = None, scale: str | None = None, **wanted) -> list[d
 
 def everything() -> list[dict]:
     """All rows on record that are evidence (see `evidence`)."""
-    return evidence(_parsed(path("", "", True).parent.glob("*.jsonl")))
+    return evidence(_parsed(reports_root().glob("results/*.jsonl")))
 
 
 def are_evidence(found: list[dict]) -> bool:
@@ -90,25 +89,18 @@ def evidence(found: list[dict]) -> list[dict]:
 
 
 def append(row: dict) -> None:
-    """Add a row to its study's file; it is on the disk when this returns.
+    """Add a row to its study's file, unless it is there; it is on the disk when this returns.
 
-    Several processes may append to the same file. A last line that was cut off is removed first.
+    Several processes may append to the same file. A last line that was cut off is left out.
     """
-    file = path(row["study"], row["scale"], _is_new_evidence(row))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(row, allow_nan=False).encode() + b"\n"
-    runs_root().mkdir(parents=True, exist_ok=True)
-    with FileLock(runs_root() / "rows.lock"), open(file, "ab+") as out:
-        out.seek(0)
-        there = out.read()
-        last = there[there.rfind(b"\n") + 1 :]
-        if _is_row(last):
-            line = b"\n" + line
-        else:
-            out.truncate(len(there) - len(last))
-        out.write(line)
-        out.flush()
-        os.fsync(out.fileno())
+    new = json.dumps(row, allow_nan=False).encode()
+    with lock(runs_root() / "rows.lock"):
+        if json.loads(new) in read(row["study"], row["scale"]):
+            return
+        file = path(row["study"], row["scale"], _is_new_evidence(row))
+        lines = file.read_bytes().split(b"\n") if file.exists() else []
+        kept = [line for line in lines if _is_row(line)]
+        atomic_write(file, lambda out: out.write(b"\n".join([*kept, new, b""])))
 
 
 def _is_new_evidence(row: dict) -> bool:

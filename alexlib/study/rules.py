@@ -1,9 +1,9 @@
 """Lines of evidence: what rows say about a claim, by the claim's rule (`Claim.rule`, in RULES).
 
 A rule takes a claim and `Rows` and yields lines. A line is a dict:
-    claim (id or None), name (what is compared)
+    claim (its id), name (what is compared), unit
     value, low, high (95 % interval), n (runs in each arm), bound, detectable, p, estimate
-    verdict; rows (those it rests on), study, scale
+    paper, log, later (numbers of others); verdict; rows (those it rests on), study, scale
 """
 
 import math
@@ -15,10 +15,12 @@ import numpy as np
 from alexlib.config import FIGURE1, config_at
 from alexlib.paper import Claim
 from alexlib.study import measures, race, verdicts
-from alexlib.study.measures import TEST5, ended, hit_bits, image_part, test_error, trained, wrong
+from alexlib.study.measures import TEST5, ended, grouped, image_part, place, test_error, trained
 from alexlib.study.variants import VARIANTS
-from alexlib.study.verdicts import CANNOT_TELL, REGIME, Estimate, pooled, proportion
+from alexlib.study.verdicts import CANNOT_TELL, REGIME, Estimate, difference, proportion
+from alexlib.training.loop import hit_bits
 
+UNCLAIMED = Claim("", "", "", "", unit="pp", rule="variant")  # of what the paper does not claim
 TOP5_CLASSES = 100  # with fewer classes, claims about the top-5 error are not tested
 
 
@@ -40,37 +42,38 @@ class Rows(list):
         return [row for row in trained(self) if key.items() <= row.items()]
 
 
-def line(claim: Claim | None, name: str, rows: list[dict], found, *, verdict=None, gap=None):
+def line(claim: Claim, name: str, rows: list[dict], found, verdict: str = "", gap=None) -> dict:
     """A line of evidence.
 
     Args:
-        found: an Estimate, or value, low and high.
         rows: those that it rests on; the first one tells where.
+        found: an Estimate, or value, low and high.
         verdict: if it does not follow from `found`.
         gap: overfitting of the baseline, points; None if it is not known (section 6).
     """
-    about = {"claim": claim and claim.id, "name": name, "rows": rows}
-    about |= {key: rows[0][key] if rows else "" for key in ("study", "scale")}
+    made = {"claim": claim.id, "name": name, "rows": rows}
+    made |= {key: rows[0][key] if rows else "" for key in ("study", "scale")}
+    made |= {"unit": claim.unit, "paper": claim.paper, "log": claim.log}
+    made["later"] = [value for _, value, _ in claim.later if value is not None]
     if isinstance(found, Estimate):
-        about |= {"estimate": found, "n": found.n, "p": found.p, "bound": found.bound}
-        about |= found.shown()
+        made |= {"estimate": found, "n": found.n, "p": found.p, "bound": found.bound}
+        made |= found.shown()
     else:
-        about |= {"estimate": None, "n": (1,) * bool(rows), "p": 1.0, "bound": ""}
-        about |= dict(zip(("value", "low", "high"), found, strict=True)) | {"detectable": None}
-    if about["scale"] == "sample":
-        verdict = verdicts.SAMPLE
-    return about | {"verdict": verdict or _verdict(claim, about, gap)}
+        made |= {"estimate": None, "n": (1,) * bool(rows), "p": 1.0, "bound": ""}
+        made |= dict(zip(("value", "low", "high"), found, strict=True)) | {"detectable": None}
+    return made | {"verdict": verdict or _verdict(claim, made, gap)}
 
 
-def _verdict(claim: Claim | None, line: dict, gap: float | None) -> str:
-    if claim is None:
+def _verdict(claim: Claim, line: dict, gap: float | None) -> str:
+    if claim is UNCLAIMED:
         return verdicts.NO_CLAIM
     if claim.gate and (gap is None or gap < verdicts.GATE):
         return REGIME
     if line["estimate"]:
-        return verdicts.verdict(line["estimate"], verdicts.size(claim), claim.over)
+        return verdicts.verdict(line["estimate"], verdicts.size(claim))
     if claim.kind == "level" and claim.paper is not None:
-        return verdicts.level(line["low"], line["high"], claim.paper)
+        agrees = line["low"] <= claim.paper <= line["high"]
+        return verdicts.AGREES if agrees else verdicts.EXCLUDED
     return f"{CANNOT_TELL}; one net"
 
 
@@ -90,12 +93,15 @@ def variants_of(claim: Claim, group: list[dict]) -> list[dict]:
         return []
     names, measure = claim.options["variants"], claim.options["measure"]
     lines = [found for name in names for found in effect(claim, group, name, measure)]
-    if claim.options.get("least"):
-        return [min(lines, key=lambda line: line["low"])] if len(lines) == len(names) else []
-    return lines
+    return _least(lines, len(names)) if claim.options.get("least") else lines
 
 
-def effect(claim: Claim | None, group: list[dict], name: str, measure: str) -> Iterator[dict]:
+def _least(lines: list[dict], needed: int) -> list[dict]:
+    """The line with the lowest interval, if there are enough lines."""
+    return [min(lines, key=lambda line: line["low"])] if len(lines) >= needed else []
+
+
+def effect(claim: Claim, group: list[dict], name: str, measure: str) -> Iterator[dict]:
     """The line of one variant and measure, with both as fields; none if it was not measured."""
     against = VARIANTS[name].against
     used = [row for row in group if row["variant"] in (name, against)]
@@ -114,18 +120,15 @@ def _many_classes(rows: list[dict]) -> bool:
 
 def ten_views(claim: Claim, rows: Rows):
     """The error of the centre view minus that of ten views, over runs that differ in the seed."""
-    error, groups = claim.options["measure"], {}
-    for row in ended(rows):
-        is_plain = row["variant"] in ("baseline", "paper", "source2012")
-        if is_plain and "ten" in row["metrics"] and "kernels" in row["config"]["net"]:
-            place = (row["study"], row["scale"], row["data"]["train"], row["variant"])
-            groups.setdefault((*place, str(row["config"])), []).append(row)
-    for group in groups.values():
+    error = claim.options["measure"]
+    plain = [row for row in ended(rows) if row["variant"] in ("baseline", "paper", "source2012")]
+    plain = [row for row in plain if "ten" in row["metrics"] and "kernels" in row["config"]["net"]]
+    for group in grouped(plain, lambda row: (*place(row), row["variant"], str(row["config"]))):
         if error == "top1" or _many_classes(group):
             gains = [test_error(row, error, "centre") - test_error(row, error) for row in group]
             images = image_part([(group, "centre"), (group, "ten")], error, paired=True)
             name = f"centre view minus ten views, {group[0]['spec']}"
-            yield line(claim, name, group, _mean(gains, *images))
+            yield line(claim, name, group, difference([gains], [gains], *images))
 
 
 def ensemble(claim: Claim, rows: Rows):
@@ -138,12 +141,12 @@ def ensemble(claim: Claim, rows: Rows):
         if len(nets) == row["nets"] and (error == "top1" or _many_classes(nets)):
             most[row["scale"]] = row, nets
     for row, nets in most.values():
-        single = np.mean([wrong(net, "ten", error) for net in nets], axis=0)
+        single = np.mean([measures.wrong(net, error) for net in nets], axis=0)
         gain = 100 * (single - ~hit_bits(row["values"]["ten"]["hits"][error], row["n"]))  # (N,)
         images = gain.var(ddof=1) / len(gain)
         found = Estimate(float(gain.mean()), 0.0, images, math.inf, (len(nets),), len(gain))
-        few = CANNOT_TELL if len(nets) < claim.options["nets"] else None
-        yield line(claim, f"one net minus {len(nets)} averaged", nets, found, verdict=few)
+        few = CANNOT_TELL if len(nets) < claim.options["nets"] else ""
+        yield line(claim, f"one net minus {len(nets)} averaged", nets, found, few)
 
 
 def halving(claim: Claim, rows: Rows):
@@ -151,42 +154,29 @@ def halving(claim: Claim, rows: Rows):
 
     In points of total variation distance, over the nets of a scale.
     """
-    scales = {}
-    for row, runs in rows.measured("halving"):
-        scales.setdefault(row["scale"], []).append((row, runs))
-    for pairs in scales.values():
-        gains = [row["values"]["gain"] for row, _ in pairs]  # value, low, high
-        images = float(np.mean([(100 * (high - value) / 1.96) ** 2 for value, _, high in gains]))
-        found = _mean([100 * value for value, _, _ in gains], images, pairs[0][0]["n"])
+    for pairs in grouped(rows.measured("halving"), lambda pair: pair[0]["scale"]):
+        gain, _, high = 100 * np.transpose([row["values"]["gain"] for row, _ in pairs])
+        images = float(np.mean(((high - gain) / 1.96) ** 2))
+        found = difference([gain], [gain], images, pairs[0][0]["n"])
         name = "distance of one dropout net minus that of the halved net"
         yield line(claim, name, [run for _, runs in pairs for run in runs], found)
-
-
-def _mean(values: list[float], images: float, n_images: int) -> Estimate:
-    """The mean of one value for each run."""
-    scatter, df = pooled([values])
-    seeds, n = scatter / len(values), (len(values),)
-    return Estimate(float(np.mean(values)), seeds, images, df, n, n_images)
 
 
 def relu_race(claim: Claim, rows: Rows):
     """Epochs of tanh / epochs of ReLU to the error of Figure 1, for each net (stack).
 
-    With the option `consistent`, the least ratio of two nets or more.
+    With the option `least`, the least ratio of two nets or more.
     """
     raced = [row for row in ended(rows) if row["study"] == "02_relu_vs_tanh"]
-    for scale, data in dict.fromkeys((row["scale"], row["data"]["train"]) for row in raced):
-        here = [r for r in raced if (r["scale"], r["data"]["train"]) == (scale, data)]
-        counted, lines = race.at_best_rates(here, config_at(FIGURE1, scale)), []
+    for group in grouped(raced, place):
+        figure1 = config_at(FIGURE1, group[0]["scale"])
+        counted, lines = race.at_best_rates(group, figure1), []
         for stack in dict.fromkeys(stack for stack, _ in counted):
             tanh, relu = (counted.get((stack, name)) for name in ("tanh", "relu"))
             if tanh and relu:
                 found = race.sooner(tanh, relu, FIGURE1.train.target)
                 lines.append(line(claim, f"tanh / ReLU, {stack} net", tanh + relu, found))
-        if not claim.options["consistent"]:
-            yield from lines
-        elif len(lines) > 1:
-            yield min(lines, key=lambda line: (min(line["n"]) > 1, line["low"]))
+        yield from _least(lines, 2) if claim.options.get("least") else lines
 
 
 def error(claim: Claim, rows: Rows):
@@ -200,19 +190,22 @@ def error(claim: Claim, rows: Rows):
 
 def colour(claim: Claim, rows: Rows):
     """The share of the runs of a config whose two towers differ in colour with p < 0.05."""
-    groups = {}
-    for row in trained(rows):
-        if "colour" in row and row["history"]:
-            groups.setdefault((row["scale"], row["spec"]), []).append(row)
-    for group in groups.values():
-        long = [r for r in group if r["history"][-1]["step"] >= verdicts.UPDATES]
+    seen = [row for row in trained(rows) if "colour" in row and row["history"]]
+    for group in grouped(seen, lambda row: (row["scale"], row["spec"])):
+        updates = [row["history"][-1]["step"] for row in group]
+        long = [row for row, n in zip(group, updates, strict=True) if n >= verdicts.UPDATES]
         counted = long or group
         found = proportion(sum(row["colour"]["p"] < 0.05 for row in counted), len(counted))
-        verdict = verdicts.in_every_run(*found[:2])
+        share, low, _ = found
+        if share < 100:
+            verdict = verdicts.OPPOSITE
+        elif low > 50:
+            verdict = verdicts.AGREES
+        else:
+            verdict = CANNOT_TELL
         if not long:
-            updates = max(row["history"][-1]["step"] for row in group)
-            verdict = f"{REGIME}; {updates:,} updates of the paper's 840,000"
-        made = line(claim, "runs whose towers differ", group, found, verdict=verdict)
+            verdict = f"{REGIME}; {max(updates):,} updates of the paper's 840,000"
+        made = line(claim, "runs whose towers differ", group, found, verdict)
         yield made | {"n": (len(counted),)}
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-import time
+import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing import active_children
@@ -59,9 +59,14 @@ def grid(
     jobs = list(jobs)
     if not jobs:
         raise ValueError("no jobs: give at least one variant and one seed")
-    missing = [job for job in dict.fromkeys(jobs) if _on_record(job, train) is None]
-    parallel([partial(run_or_row, job, train, test, device) for job in missing], workers)
+    parallel(
+        [partial(run_or_row, job, train, test, device) for job in _missing(jobs, train)], workers
+    )
     return rows([_on_record(job, train) for job in jobs])
+
+
+def _missing(jobs: list[Job], train: Images) -> list[Job]:
+    return [job for job in dict.fromkeys(jobs) if _on_record(job, train) is None]
 
 
 def _on_record(job: Job, train: Images) -> dict | None:
@@ -90,7 +95,7 @@ def carry_out(blocks: list[str] | None = None, jobs: int = 2) -> None:
     for block in [known[name] for name in blocks or known]:
         scale = SCALES[block.scale]
         train, test = prepare.load(scale.source, scale.side_for(block.base))
-        if (train.fingerprint, test.fingerprint) != block.data:
+        if [train.fingerprint, test.fingerprint] != block.data:
             print(f"{block.id}: skipped, other images than the protocol's", file=sys.stderr)
             continue
         for what, find in (("rate checks", _checks), ("runs", _runs), ("halvings", _halvings)):
@@ -105,10 +110,10 @@ def _checks(block: Block, train: Images, test: Images) -> list[Callable]:
     known = [row for row in read("rates", block.scale) if block.lists(row)]
     done = {(row["variant"], row["config"]["train"]["lr"]) for row in known}
     names = (*block.variants, *block.also_check) if block.check else ()
-    wanted = [(name, lr) for name in names for lr in block.rates()]
     return [
         partial(check_rate, _job(block, name, lr), train, test, block.check)
-        for name, lr in wanted
+        for name in names
+        for lr in block.rates()
         if (name, lr) not in done
     ]
 
@@ -116,14 +121,13 @@ def _checks(block: Block, train: Images, test: Images) -> list[Callable]:
 def _runs(block: Block, train: Images, test: Images) -> list[Callable]:
     """The runs of a block that have no row, seed by seed, at the chosen rates."""
     rates = read("rates", block.scale)
-    known = [Job.of(row) for row in read(block.study, block.scale) if block.lists(row)]
     jobs = [
         _job(block, name, chosen_rate(block, name, rates), seed)
         for seed in range(max(block.variants.values()))
         for name, seeds in block.variants.items()
         if seed < seeds
     ]
-    return [partial(run_or_row, job, train, test) for job in jobs if job not in known]
+    return [partial(run_or_row, job, train, test) for job in _missing(jobs, train)]
 
 
 def _job(block: Block, variant: str, lr: float, seed: int = 0) -> Job:
@@ -168,23 +172,30 @@ def parallel(calls: list[Callable], workers: int, threads: int | None = None) ->
 
     SIGINT or SIGTERM stops the calls in progress (training saves a checkpoint after the step) and
     then raises KeyboardInterrupt or SystemExit here; a second signal ends everything at once. If
-    this process dies, the workers stop in the same way. An error in one call ends all of them. One
-    worker, or one call, needs no process and is made here.
+    this process dies, the workers finish their calls. After an error in one call the others are
+    still made; then it is raised. One worker, or one call, needs no process and is made here.
 
     Args:
         threads: of each process; None: an equal share of the cores.
     """
+    errors = []
     if workers == 1 or len(calls) < 2:
         for call in calls:
-            call()
-        return
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # workers inherit it
-    options = {"initializer": _Worker.start, "initargs": (os.getpid(),)}
-    with _StopWorkers(), parallel_config("loky", inner_max_num_threads=threads, **options):
-        tasks = [delayed(_Worker.make)(call) for call in calls]
-        pool = Parallel(workers, batch_size=1, return_as="generator_unordered")
-        for _ in bar(iterable=pool(tasks), desc="runs", total=len(calls), unit="run"):
-            pass
+            try:
+                call()
+            except Exception as error:
+                errors.append(error)
+    else:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # workers inherit it
+        options = {"inner_max_num_threads": threads, "initializer": _start_worker}
+        with _StopWorkers() as stop, parallel_config("loky", **options):
+            tasks = (delayed(_in_worker)(call) for call in calls if not stop.asked)
+            lazily = {"pre_dispatch": "n_jobs", "return_as": "generator_unordered"}
+            done = Parallel(workers, batch_size=1, **lazily)(tasks)
+            shown = bar(iterable=done, desc="runs", total=len(calls), unit="run")
+            errors = [error for error in shown if error]
+    if errors:
+        raise errors[0]
 
 
 class _StopWorkers(Stop):
@@ -200,44 +211,28 @@ class _StopWorkers(Stop):
         super().__exit__(None)
 
 
-class _Worker:
-    """What happens in a worker process: SIGTERM stops its call, and it makes no more calls.
+stopped = threading.Event()  # in a worker: SIGTERM has come between two calls
 
-    It sends itself SIGTERM if its parent has died. An exception of a stopped call would make joblib
-    kill the other workers at once, so there is none.
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+
+
+def _in_worker(call: Callable) -> Exception | None:
+    """Make a call, which SIGTERM ends; returns its error with the traceback as a note.
+
+    An exception, SystemExit too, would make joblib kill the other workers.
     """
-
-    parent, busy, stopped = 0, False, False
-
-    @classmethod
-    def start(cls, parent: int) -> None:
-        cls.parent = parent
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-        signal.signal(signal.SIGTERM, cls.stop)
-        threading.Thread(target=cls.watch, daemon=True).start()
-
-    @classmethod
-    def watch(cls) -> None:
-        while os.getppid() == cls.parent:
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    @classmethod
-    def stop(cls, *_) -> None:
-        cls.stopped = True
-        if cls.busy:
-            sys.exit(143)
-        if os.getppid() != cls.parent:
-            os._exit(143)
-
-    @classmethod
-    def make(cls, call: Callable) -> None:
-        cls.busy = True
-        try:
-            if not cls.stopped:
-                call()
-        except SystemExit:
-            cls.stopped = True
-        cls.busy = False
-        if cls.stopped:
-            cls.stop()
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        if not stopped.is_set():
+            call()
+    except SystemExit:
+        pass
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error
+    finally:
+        signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    return None

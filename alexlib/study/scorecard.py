@@ -10,87 +10,77 @@ from alexlib.models.alexnet import shapes_and_cost
 from alexlib.paper import CLAIMS, CONSTANTS, Claim
 from alexlib.study import rules, verdicts
 from alexlib.study.measures import CENTRE, TEST, TEST5, trained
-from alexlib.study.rules import TOP5_CLASSES, Rows
+from alexlib.study.rules import TOP5_CLASSES, UNCLAIMED, Rows
 from alexlib.study.variants import VARIANTS
 from alexlib.study.verdicts import CANNOT_TELL, NOT_TESTED, REGIME
 
 # The scale nearest to the paper's first.
 NEAREST = ("imagenet", "miniimagenet", "imagenette", "imagenette128", "cifar10", "sample")
-NO_VERDICT = (REGIME, verdicts.SAMPLE, verdicts.NO_EVIDENCE)
+NO_VERDICT = (REGIME, NOT_TESTED, verdicts.SAMPLE, verdicts.NO_EVIDENCE)
 
 
-def card(rows, listed: bool = True) -> list[dict]:
+def card(rows: list[dict], listed: bool = True) -> list[dict]:
     """Every claim, in the order of the paper: {"claim", "verdict", "lines", "reason"}.
 
     Lines are those of `rules.py`; the first one decides the verdict. Without lines it is
     NOT_TESTED, and the reason says why. "holm" is the adjusted p-value of a tested primary claim.
 
     Args:
-        rows: raw rows, or the DataFrame of `records.rows`.
+        rows: those of the runs, and of the measurements that rest on them.
         listed: False if the protocol does not list all of these rows: then there are no verdicts.
     """
-    rows, entries = _raw(rows), []
+    rows, entries = Rows(rows), []
     for claim in CLAIMS.values():
         found = RULES[claim.rule](claim, rows) if claim.rule in RULES else ()
         lines = sorted(_marked(found, listed), key=rank)
-        entry = {"claim": claim, "verdict": NOT_TESTED, "lines": lines, "reason": ""}
-        entry |= {"verdict": lines[0]["verdict"]} if lines else {"reason": _reason(claim, rows)}
-        entries.append(entry)
+        verdict = lines[0]["verdict"] if lines else NOT_TESTED
+        reason = "" if lines else _reason(claim, rows)
+        entries.append({"claim": claim, "verdict": verdict, "lines": lines, "reason": reason})
     _correct(entries)
     return entries
 
 
-def effects(rows, listed: bool = True) -> list[dict]:
-    """What each variant does against its baseline, claimed by the paper or not; lines as above.
+def effects(rows: list[dict], listed: bool = True) -> list[dict]:
+    """What each variant does against its baseline, claimed by the paper or not: lines as above.
 
-    They also have unit, paper, log, later (numbers of other studies). Arguments as for `card`.
+    Arguments as for `card`.
     """
-    lines, rows = [], _raw(rows)
+    lines = []
     claims = [claim for claim in CLAIMS.values() if claim.rule == "variant"]
-    for group in rows.groups:
+    for group in Rows(rows).groups:
         own = [line for claim in claims for line in rules.variants_of(claim, group)]
         known = {(line["variant"], line["measure"]) for line in own}
         for name, variant in VARIANTS.items():
             for measure in (TEST, TEST5) + (CENTRE,) * (variant.group == "augmentation"):
                 if (name, measure) not in known:
-                    own += rules.effect(None, group, name, measure)
+                    own += rules.effect(UNCLAIMED, group, name, measure)
         order = list(VARIANTS)
         lines += sorted(own, key=lambda line: order.index(line["variant"]))
-    return [_with_paper(line) for line in _marked(lines, listed)]
-
-
-def _raw(rows) -> Rows:
-    return Rows(rows if isinstance(rows, list) else rows["row"])
+    return _marked(lines, listed)
 
 
 def _marked(lines, listed: bool) -> list[dict]:
-    """Without a verdict, if the protocol does not list the rows; sample runs have their own."""
-    return [
-        line if listed or line["scale"] == "sample" else line | {"verdict": verdicts.NO_EVIDENCE}
-        for line in lines
-    ]
-
-
-def _with_paper(line: dict) -> dict:
-    """A line with the numbers of others that its claim names."""
-    claim = CLAIMS.get(line["claim"])
-    if claim is None:
-        return line | {"unit": "pp", "paper": None, "log": None, "later": []}
-    later = [value for _, value, _ in claim.later if value is not None]
-    return line | {"unit": claim.unit, "paper": claim.paper, "log": claim.log, "later": later}
+    """Lines of sample runs, and of all runs that the protocol does not list, have no verdict."""
+    lines = list(lines)
+    for line in lines:
+        if line["scale"] == "sample":
+            line["verdict"] = verdicts.SAMPLE
+        elif not listed:
+            line["verdict"] = verdicts.NO_EVIDENCE
+    return lines
 
 
 def _correct(entries: list[dict]) -> None:
     """Holm's correction of the primary claims that were tested, in place (section 5)."""
-
-    def is_test(entry):
-        line = entry["lines"][0] if entry["lines"] and entry["claim"].primary else None
-        return line and min(line["n"]) > 1 and not line["verdict"].startswith(NO_VERDICT)
-
-    tested = {entry["claim"].id: entry for entry in entries if is_test(entry)}
-    adjusted = verdicts.holm({id: entry["lines"][0]["p"] for id, entry in tested.items()})
-    for id, p in adjusted.items():
-        entry = tested[id]
+    tested = [
+        entry
+        for entry in entries
+        if entry["claim"].primary
+        and not entry["verdict"].startswith(NO_VERDICT)
+        and min(entry["lines"][0]["n"]) > 1
+    ]
+    adjusted = verdicts.holm([entry["lines"][0]["p"] for entry in tested])
+    for entry, p in zip(tested, adjusted, strict=True):
         entry["holm"] = p
         if p > 0.05 and not entry["verdict"].startswith((CANNOT_TELL, verdicts.EXCLUDED)):
             entry["verdict"] = f"{CANNOT_TELL}; p = {p:.2g} after Holm's correction"
@@ -214,10 +204,10 @@ def setting(row: dict) -> str:
 def in_points(entries: list[dict]) -> list[dict]:
     """The first lines of a card that are effects on errors in points, for `figures.forest`."""
     return [
-        _with_paper(entry["lines"][0]) | {"name": f"{entry['claim'].id} ({line['scale']})"}
+        line | {"name": f"{line['claim']} ({line['scale']})"}
         for entry in entries
         for line in entry["lines"][:1]
-        if entry["claim"].unit == "pp" and entry["claim"].rule != "features"
+        if line["unit"] == "pp" and entry["claim"].rule != "features"
     ]
 
 
@@ -228,16 +218,15 @@ def difficulty(entries: list[dict]) -> list[dict]:
     each arm that make it detectable; None if no number does, or no size is known.
     """
     found = []
-    for entry in entries:
-        claim, line = entry["claim"], (entry["lines"] or [None])[0]
-        estimate = line and line["estimate"]
+    for line in (line for entry in entries for line in entry["lines"][:1]):
+        estimate = line["estimate"]
         if not estimate or min(estimate.n) < 2 or not estimate.seeds:
             continue
-        if claim.unit in ("pp", "x") and not line["verdict"].startswith(REGIME):
-            named = claim.log if claim.paper is None else claim.paper
-            named = math.log(named) if named and estimate.ratio else named
-            needed = estimate.runs_needed(abs(named)) if named else None
-            about = {"claim": claim.id, "size": named, "detectable": estimate.detectable}
+        if line["unit"] in ("pp", "x") and not line["verdict"].startswith(REGIME):
+            size = line["log"] if line["paper"] is None else line["paper"]
+            size = math.log(size) if size and estimate.ratio else size
+            needed = estimate.runs_needed(abs(size)) if size else None
+            about = {"claim": line["claim"], "size": size, "detectable": estimate.detectable}
             found.append(about | {"n": estimate.n, "needed": needed})
     return sorted(found, key=lambda row: (row["needed"] or math.inf, row["detectable"]))
 

@@ -5,8 +5,7 @@ blocks; docs/protocol.md explains both.
 """
 
 import tomllib
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -25,9 +24,8 @@ from alexlib.data import augment
 from alexlib.data.images import generator
 from alexlib.models import build
 from alexlib.models.layers import ACTIVATIONS, Dropout, LocalResponseNorm, SpatialResponseNorm
+from alexlib.paper import TABLES
 from alexlib.training.optim import make_optimizer
-
-TABLES = Path(__file__).parents[1] / "tables"
 
 # ---- variants ------------------------------------------------------------------------------------
 
@@ -39,7 +37,7 @@ class Variant:
     name: str
     group: str
     about: str
-    differs: tuple[str, ...]
+    differs: list[str]
     changes: dict | None = None
     small: dict | None = None
     against: str = "baseline"
@@ -51,7 +49,7 @@ class Variant:
 
 
 VARIANTS = {
-    name: Variant(name, **entry | {"differs": tuple(entry["differs"])})
+    name: Variant(name, **entry)
     for name, entry in tomllib.loads((TABLES / "variants.toml").read_text()).items()
 }
 
@@ -80,6 +78,15 @@ def variants(base: Config, group: str = "all") -> dict[str, Config]:
     return {"baseline": base} | {n: c for n, c in made.items() if VARIANTS[n].group in wanted}
 
 
+# The stages of a net whose settings are compared, by the name of the difference.
+KINDS = {
+    "norms": (LocalResponseNorm, SpatialResponseNorm),
+    "pools": (torch.nn.MaxPool2d, torch.nn.AvgPool2d),
+    "dropout": (Dropout,),
+    "activations": tuple(ACTIVATIONS.values()),
+}
+
+
 def differences(config: Config) -> dict:
     """What a config amounts to in the untrained net, its optimizer and its training images.
 
@@ -90,52 +97,42 @@ def differences(config: Config) -> dict:
     stages = dict(model.named_children())
     weighted = [stage for stage in stages.values() if hasattr(stage, "weight")]
     optimizer = make_optimizer(model, config.train)
-    activations = tuple(ACTIVATIONS.values())
 
-    def shown(*kinds):
-        return tuple(repr(stage) for stage in stages.values() if isinstance(stage, kinds))
-
-    return {
-        "stages": tuple(
-            "f" + name[-1] if isinstance(stage, activations) else name
-            for name, stage in stages.items()
-        ),
-        "shapes": tuple(tuple(stage.weight.shape) for stage in weighted),
-        "padding": tuple(getattr(stage, "padding", ()) for stage in weighted),
-        "norms": shown(LocalResponseNorm, SpatialResponseNorm),
-        "pools": shown(torch.nn.MaxPool2d, torch.nn.AvgPool2d),
-        "dropout": shown(Dropout),
-        "activations": shown(*activations),
-        "spread": tuple(stage.weight.std().item() for stage in weighted),
-        "biases": tuple(stage.bias.mean().item() for stage in weighted),
-        "decay": tuple(group["weight_decay"] for group in optimizer.param_groups),
-        **_augmented(config.augment),
+    found = {"stages": [], **{kind: [] for kind in KINDS}}
+    for name, stage in stages.items():
+        is_activation = isinstance(stage, KINDS["activations"])  # e.g. "relu1": its number counts
+        found["stages"].append(name[-1] if is_activation else name)
+        for kind, classes in KINDS.items():
+            if isinstance(stage, classes):
+                found[kind].append(repr(stage))
+    return found | {
+        "shapes": [stage.weight.shape for stage in weighted],
+        "padding": [getattr(stage, "padding", ()) for stage in weighted],
+        "spread": [stage.weight.std().item() for stage in weighted],
+        "biases": [stage.bias.mean().item() for stage in weighted],
+        "decay": [group["weight_decay"] for group in optimizer.param_groups],
+        "windows": _differ(replace(config.augment, colour="none")),
+        "colours": _differ(replace(config.augment, crop="centre", flip=False)),
     }
 
 
-def _augmented(settings: Augment) -> dict:
-    """Whether copies of one grey image get different windows and different tints."""
+def _differ(settings: Augment) -> bool:
+    """Whether augmentation makes different training images of copies of one image."""
     stripes = (torch.arange(32) ** 2 // 8).to(torch.uint8)
     copies = stripes.repeat(64, 32, 1)[..., None].repeat(1, 1, 1, 3)  # (64, 32, 32, 3)
-    axes, mean = torch.diag(torch.tensor([1.0, 20.0, 400.0])), torch.zeros(32, 32, 3)
     draws = augment.draw(64, 32, 24, settings, generator(0, 0, "differences"))
+    mean, axes = torch.zeros(32, 32, 3), torch.eye(3)
     x = augment.training_input(copies, mean, axes, 24, settings, draws)  # (64, 3, 24, 24)
-    brightness_steps = x[:, 0, 0].diff().round(decimals=1)  # along a row; a tint cancels
-    tint = (x - x[:, :1]).mean((2, 3)).round(decimals=1)
-    return {
-        "windows": len(brightness_steps.unique(dim=0)) > 1,
-        "colours": len(tint.unique(dim=0)) > 1,
-    }
+    return len(x.unique(dim=0)) > 1
 
 
 def proof(base: Config, config: Config) -> dict[str, tuple]:
     """The differences between a variant and its baseline: {kind: (baseline's, variant's)}."""
     a, b = differences(base), differences(config)
-    unequal = {kind: (a[kind], b[kind]) for kind in a if a[kind] != b[kind]}
-    stds = unequal.get("spread", ((), ()))  # random, so only differences of 20 % count
+    stds = a["spread"], b["spread"]  # random, so only differences of 20 % count
     if len(stds[0]) == len(stds[1]) and np.allclose(*stds, rtol=0.2):
-        unequal.pop("spread", None)
-    return unequal
+        b["spread"] = a["spread"]
+    return {kind: (a[kind], b[kind]) for kind in a if a[kind] != b[kind]}
 
 
 # ---- the protocol --------------------------------------------------------------------------------
@@ -152,12 +149,12 @@ class Block:
     study: str
     scale: str
     config: str
-    data: tuple[str, str]
+    data: list[str]
     fields: dict = field(default_factory=dict)
     variants: dict[str, int] = field(default_factory=dict)
     check: int = 0
-    also_check: tuple[str, ...] = ()
-    free: tuple[str, ...] = ()
+    also_check: list[str] = field(default_factory=list)
+    free: list[str] = field(default_factory=list)
     seeds: int = 0  # of a block with free settings
     closed: bool = False
 
@@ -179,7 +176,7 @@ class Block:
 
     def lists(self, row: dict) -> bool:
         """Whether the row of a run, or of a rate check, is one of this block."""
-        if (row["data"]["train"], row["data"]["test"]) != self.data or row["scale"] != self.scale:
+        if [row["data"]["train"], row["data"]["test"]] != self.data or row["scale"] != self.scale:
             return False
         is_check = row["study"] == "rates" and row["of"] == self.study
         same_study = row["epochs"] == self.check if is_check else row["study"] == self.study
@@ -198,10 +195,7 @@ class Block:
 
 
 PROTOCOL = tomllib.loads((TABLES / "protocol.toml").read_text())
-BLOCKS = tuple(
-    Block(**{key: tuple(x) if isinstance(x, list) else x for key, x in entry.items()})
-    for entry in PROTOCOL["block"]
-)
+BLOCKS = [Block(**entry) for entry in PROTOCOL["block"]]
 
 
 def block_of(row: dict) -> Block | None:
@@ -209,33 +203,19 @@ def block_of(row: dict) -> Block | None:
     return next((block for block in BLOCKS if block.lists(row)), None)
 
 
-def loss_target(scale: str, guess: float, early: bool) -> float:
-    """The training loss (nats) at which convergence, or early learning, is timed.
-
-    `guess` is the loss at chance, ln(classes), from which scales that the protocol does not name
-    get theirs.
-    """
-    return PROTOCOL["loss"].get(scale, [0.55 * guess, 0.87 * guess])[early]
-
-
-def best_rate(checks: dict[float, dict | None], own: float) -> float:
-    """The learning rate that a check chooses (docs/protocol.md, section 3).
-
-    Args:
-        checks: for each rate the history row of its last epoch; None if it diverged.
-        own: the scale's rate, kept unless another is better by more than MARGIN.
-    """
-    errors = {lr: row["val_top1"] if row else 1.0 for lr, row in checks.items()}
-    best = min(errors, key=lambda lr: (errors[lr], lr != own))
-    return best if errors[best] < errors.get(own, 1.0) - MARGIN else own
-
-
 def chosen_rate(block: Block, variant: str, rates: list[dict]) -> float:
-    """The learning rate of a variant in a block, given rows of study "rates" (of any block)."""
+    """The learning rate of a variant in a block (docs/protocol.md, section 3).
+
+    `rates` are rows of study "rates", of any block. The scale's own rate is kept unless the
+    validation error after another one is lower by more than MARGIN; a diverged run counts as 1.
+    """
     own = block.base.train.lr
-    checks = {
-        row["config"]["train"]["lr"]: None if "diverged" in row else row["history"][-1]
+    errors = {
+        row["config"]["train"]["lr"]: 1.0 if "diverged" in row else row["history"][-1]["val_top1"]
         for row in rates
         if row["variant"] == variant and block.lists(row)
     }
-    return best_rate(checks, own) if checks and variant in block.variants else own
+    if variant not in block.variants or not errors:
+        return own
+    best = min(errors, key=errors.get)
+    return best if errors[best] < errors.get(own, 1.0) - MARGIN else own

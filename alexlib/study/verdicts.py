@@ -72,8 +72,7 @@ class Estimate:
             return -math.inf, math.inf
         if not self.se:  # e.g. no run reached the target: all count with the same last epoch
             return self.value, self.value
-        half = stats.t.ppf((1 + level) / 2, self.freedom) * self.se
-        return self.value - half, self.value + half
+        return stats.t.interval(level, self.freedom, self.value, self.se)
 
     @property
     def p(self) -> float:
@@ -110,29 +109,32 @@ class Estimate:
         return {key: float(np.exp(x)) for key, x in numbers.items()} if self.ratio else numbers
 
 
-def pooled(arms: Iterable[Iterable[float]]) -> tuple[float, int]:
-    """Variance of a single run over seeds, pooled over arms, and its degrees of freedom."""
-    arms = [np.asarray(arm, np.float64) for arm in arms]
-    df = sum(len(arm) - 1 for arm in arms)
-    squares = sum(((arm - arm.mean()) ** 2).sum() for arm in arms)
-    return (float(squares / df), df) if df else (0.0, 0)
-
-
-def image_variance(wrong, baseline_wrong=None) -> float:
-    """The variance of an effect that comes from the choice of test images.
-
-    Both arms are tested on the same N images. The variance over images of the difference of the
-    arms' mean errors also contains scatter over seeds, which `pooled` counts already. It is
-    subtracted here.
+def difference(arms: list, pool: Iterable, images: float = 0.0, n_images: int = 2) -> Estimate:
+    """The mean of an arm, or the mean of a first arm minus that of a second one.
 
     Args:
-        wrong: 0 or 1 (or any number) for each run and image of an arm, (runs, N).
-        baseline_wrong: the same for the other arm, or None if there is only one.
+        arms: one arm or two, each with one value for each run.
+        pool: the arms over which the variance of a run over seeds is pooled.
+        images, n_images: as in `Estimate`.
     """
-    arms = [np.asarray(arm, np.float64) for arm in (wrong, baseline_wrong) if arm is not None]
-    difference = arms[0].mean(0) - (arms[1].mean(0) if len(arms) > 1 else 0)
+    n, means = tuple(map(len, arms)), [np.mean(arm) for arm in arms]
+    pool = [np.asarray(arm) for arm in pool]
+    df = sum(len(arm) - 1 for arm in pool)
+    squares = sum(((arm - arm.mean()) ** 2).sum() for arm in pool)
+    seeds = float(squares / df) * sum(1 / k for k in n) if df else 0.0
+    return Estimate(float(means[0] - sum(means[1:])), seeds, images, df, n, n_images)
+
+
+def image_variance(*arms: np.ndarray) -> float:
+    """The variance of an effect that comes from the choice of test images.
+
+    One arm or two, tested on the same N images: 0 or 1 (or any number) for each run and image,
+    (runs, N). The variance over images of the mean, or of the difference of the means, also
+    contains scatter over seeds, which `difference` counts already. It is subtracted here.
+    """
+    effect = arms[0].mean(0) - sum(arm.mean(0) for arm in arms[1:])  # (N,)
     scatter = sum(arm.var(0, ddof=1).mean() / len(arm) for arm in arms if len(arm) > 1)
-    return max(0.0, (difference.var(ddof=1) - scatter) / difference.size)
+    return max(0.0, (effect.var(ddof=1) - scatter) / effect.size)
 
 
 def ratio(slow, fast, complete: tuple[bool, bool] = (True, True)) -> Estimate:
@@ -150,8 +152,8 @@ def ratio(slow, fast, complete: tuple[bool, bool] = (True, True)) -> Estimate:
         variance, below = sum(parts), sum(x**2 / (k - 1) for x, k in zip(parts, n, strict=True))
         df = variance**2 / below if below else sum(n) - 2
     bounds = {(True, True): "", (False, True): "at least", (True, False): "at most"}
-    about = {"ratio": True, "bound": bounds.get(complete, "unknown")}
-    return Estimate(value, variance, 0.0, df, n, **about)
+    bound = bounds.get(complete, "unknown")
+    return Estimate(value, variance, 0.0, df, n, ratio=True, bound=bound)
 
 
 def proportion(count: int, n: int) -> tuple[float, float, float]:
@@ -164,55 +166,43 @@ def proportion(count: int, n: int) -> tuple[float, float, float]:
 
 
 def size(claim: Claim) -> tuple[float, float] | None:
-    """The range of numbers that the paper's size may have been rounded from; None: it has none.
+    """The range of the paper's size; None if it names none. Of ratios, the logarithms.
 
-    Half a unit of the last digit to either side. A size that must be exceeded ("over 1 point") is
-    taken as it stands. Ratios are logarithms.
+    Half a unit of the last digit to either side, for rounding. A size that must be exceeded ("over
+    1 point") is not rounded, and its range has no upper end.
     """
     if claim.paper is None:
         return None
-    decimals = len(f"{claim.paper:g}".partition(".")[2])
-    half = 0.0 if claim.over else 0.5 * 10**-decimals
-    ends = claim.paper - half, claim.paper + half
+    half = 0.5 / 10 ** len(f"{claim.paper:g}".partition(".")[2])
+    ends = (claim.paper, math.inf) if claim.over else (claim.paper - half, claim.paper + half)
     return tuple(map(math.log, ends)) if claim.unit == "x" else ends
 
 
-def verdict(estimate: Estimate, paper: tuple | float | None, over: bool = False) -> str:
+def verdict(estimate: Estimate, size: tuple[float, float] | None) -> str:
     """What an effect says about a claim that predicts a positive one (table in section 7).
 
-    Args:
-        paper: the paper's size, or the range of `size`; None if the claim only has a direction.
-        over: the paper says "over" that size.
+    `size` is the range of the paper's size; None if the claim only has a direction.
     """
-    said = _of_interval(estimate, paper, over)
-    shows_large = said == LARGER or (said == AGREES and (paper is None or over))
-    if not estimate.bound or (estimate.bound == "at least" and shows_large):
-        return said
-    return CANNOT_TELL
-
-
-def _of_interval(estimate: Estimate, paper: tuple | float | None, over: bool) -> str:
-    least, most = paper if isinstance(paper, tuple) else (paper, paper)
+    least, most = size or (0.0, math.inf)
     low, high = estimate.interval()
     if min(estimate.n) < 2 or math.isinf(low):
         return CANNOT_TELL
-    if high < 0:
-        return OPPOSITE
     if low > 0:
-        if paper is None or (low <= most and least <= high) or (over and low > most):
-            return AGREES
-        return LARGER if low > most else SMALLER
+        said = SMALLER if high < least else LARGER if low > most else AGREES
+    elif high < 0:
+        said = OPPOSITE
+    else:
+        said = EXCLUDED if high < least else CANNOT_TELL
 
-    said = EXCLUDED if paper is not None and high < least else CANNOT_TELL
-    within = DIRECTION if paper is None else (least + most) / 4
-    if not estimate.ratio and max(map(abs, estimate.interval(0.9))) < within:  # two tests at 5 %
-        said += f"; equivalent to zero within {within:.2g}"
+    if estimate.bound:
+        no_limit = said == LARGER or (said == AGREES and math.isinf(most))
+        return said if estimate.bound == "at least" and no_limit else CANNOT_TELL
+    named = least if math.isinf(most) else (least + most) / 2
+    within = named / 2 or DIRECTION
+    holds_zero = low <= 0 <= high
+    if holds_zero and not estimate.ratio and max(map(abs, estimate.interval(0.9))) < within:
+        said += f"; equivalent to zero within {within:.2g}"  # two one-sided tests at 5 %
     return said
-
-
-def level(low: float, high: float, paper: float) -> str:
-    """An error or another level agrees if its interval contains the paper's number."""
-    return AGREES if low <= paper <= high else EXCLUDED
 
 
 def fact(value: float, claim: Claim) -> str:
@@ -229,17 +219,11 @@ def fact(value: float, claim: Claim) -> str:
     return AGREES if agrees else SLIP if claim.slip else EXCLUDED
 
 
-def in_every_run(share: float, low: float) -> str:
-    """The verdict on a claim about every run, from a share of runs and its lower bound, %."""
-    if share < 100:
-        return OPPOSITE
-    return AGREES if low > 50 else CANNOT_TELL
-
-
-def holm(p_values: dict[str, float]) -> dict[str, float]:
-    """Holm's adjusted p-values of a family of tests."""
-    adjusted, largest = {}, 0.0
-    for i, name in enumerate(sorted(p_values, key=p_values.get)):
-        largest = max(largest, min(1.0, (len(p_values) - i) * p_values[name]))
-        adjusted[name] = largest
+def holm(p_values: list[float]) -> np.ndarray:
+    """Holm's adjusted p-values of a family of tests, in their order."""
+    adjusted = np.array(p_values)
+    order, n = adjusted.argsort(), len(adjusted)
+    factors = n - np.arange(n)  # the smallest p-value counts n times, the largest once
+    raised = np.minimum(1, adjusted[order] * factors)
+    adjusted[order] = np.maximum.accumulate(raised)
     return adjusted

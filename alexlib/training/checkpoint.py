@@ -1,6 +1,5 @@
 """Checkpoints: the last one and the one before, written atomically and verified when read."""
 
-import contextlib
 import io
 import os
 import time
@@ -95,8 +94,9 @@ class Checkpoints:
         Raises:
             ValueError: no checkpoint can be read, or they are of a run with other settings.
         """
-        first = rank() == 0
-        state, problem = from_first(_latest(self.folder) if first and self.folder else ({}, ""))
+        if self.folder is None:
+            return [], {}
+        state, problem = from_first(_latest(self.folder) if rank() == 0 else None)
         if not state:
             return [], {}
         there = self.defaults | state["settings"]  # fields that are newer than the checkpoint
@@ -104,9 +104,9 @@ class Checkpoints:
         if differing := [f"{key}: {a} there, {b} here" for key, (a, b) in pairs.items() if a != b]:
             advice = "give this run another name or delete the folder"
             raise ValueError(f"{self.folder} has another run ({'; '.join(differing)}): {advice}")
-        if problem and first:
+        if problem and rank() == 0:
             warnings.warn(f"{problem}; resuming from {BEFORE}", CheckpointWarning, stacklevel=3)
-            with contextlib.suppress(FileNotFoundError):  # else `save` would rename it to BEFORE
+            if (self.folder / LAST).exists():  # else `save` would rename it to BEFORE
                 os.replace(self.folder / LAST, self.folder / DAMAGED)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

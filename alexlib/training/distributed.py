@@ -101,16 +101,13 @@ def agreed(loss, wrong, stopping: bool, step: int):
     return values[0], values[1], read and values[2].item() > 0
 
 
-def woven(values: np.ndarray, n: int) -> np.ndarray:
-    """All n rows, where rank r of N has the rows r, r + N, r + 2 N, ..."""
+def from_all(values: np.ndarray) -> np.ndarray:
+    """The rows that the ranks have, one rank after another."""
     if world() == 1:
         return values
     parts = [None] * world()
     dist.all_gather_object(parts, values)
-    whole = np.empty((n, *values.shape[1:]), values.dtype)
-    for i, values_of_rank in enumerate(parts):
-        whole[i :: world()] = values_of_rank
-    return whole
+    return np.concatenate(parts)
 
 
 def from_first(value):

@@ -16,7 +16,7 @@ from alexlib.training import CAUSES, Diverged, LossCheck, Progress, Stop, optim
 from alexlib.training import StuckWarning as StuckWarning
 from alexlib.training import keep_freed_memory as keep_freed_memory
 from alexlib.training.checkpoint import Checkpoints
-from alexlib.training.distributed import agreed, part, rank, world, woven, wrap
+from alexlib.training.distributed import agreed, from_all, part, rank, world, wrap
 
 TRAINING_PART = 2000  # images on which the training error is measured in eval mode
 
@@ -183,18 +183,17 @@ def predict(
     keep_freed_memory(device)
     feed = images if isinstance(images, Feed) else Feed(images, device)
     mean = augment.centre_crop(torch.tensor(feed.images.mean, device=device), config.net.input)
-    found = []
+    own, found = torch.arange(len(feed)).tensor_split(world())[rank()], []
     model.eval()
     with torch.inference_mode(), autocast(device, config.train.precision):
-        for pixels, _ in feed(torch.arange(rank(), len(feed), world()).split(batch)):
+        for pixels, _ in feed(own.split(batch)):
             shown = augment.views(pixels, config.net.input, views)
             scores = [model(augment.to_input(view, mean)).float() for view in shown]
             found.append(torch.stack(scores).softmax(2).mean(0).cpu())
-    own = torch.cat([torch.empty(0, config.net.classes), *found]).numpy()
-    whole = woven(own, len(feed))
-    if not np.isfinite(whole).all():  # comparisons with NaN would count it as correct
+    probabilities = from_all(torch.cat(found).numpy())
+    if not np.isfinite(probabilities).all():  # comparisons with NaN would count it as correct
         raise Diverged(f"the net's probabilities are NaN; {CAUSES}")
-    return whole
+    return probabilities
 
 
 def ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
