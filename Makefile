@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SCALE ?= sample
 PARAMS ?=
+TORCH ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -11,6 +12,7 @@ PY := $(VENV)/bin/python
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  e.g. make train SCALE=imagenette PARAMS="-p spec paper -p epochs 10"'
+	@echo '  The first one installs; make TORCH=cpu train leaves the GPU packages out (README.md)'
 
 train: $(VENV)/.stamp ## train AlexNet through notebook 04 and write its report (SCALE=sample)
 	$(PY) -m alexlib report 04_train --scale $(SCALE) $(PARAMS)
@@ -50,6 +52,7 @@ clean: ## remove .venv and caches; data, runs and reports stay
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache
 	find alexlib tests notebooks benchmarks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
+# TORCH=cpu (cu126, rocm7.1, xpu, ...) names a build of torch; empty: that of PyPI, for CUDA on Linux.
 # The stamp is written last: an interrupted installation is taken up again by the next make.
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -57,6 +60,8 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "'$(PYTHON)' cannot make environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@if command -v uv >/dev/null; then set -x; uv pip install --python $(PY) -c constraints.txt -e '.[lab,test]'; \
-	  else set -x; $(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[lab,test]'; fi
+	@if command -v uv >/dev/null; then set -x; \
+	    uv pip install --python $(PY) $(TORCH:%=--torch-backend %) -c constraints.txt -e '.[lab,test]'; \
+	  else set -x; $(PY) -m pip install --disable-pip-version-check \
+	    $(TORCH:%=--extra-index-url https://download.pytorch.org/whl/%) -c constraints.txt -e '.[lab,test]'; fi
 	@touch $@

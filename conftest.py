@@ -8,8 +8,6 @@ import tempfile
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not spin
-
 from alexlib.config import ROOT, data_root
 
 _given = os.environ.get("ALEXLIB_TEST_RUNS")  # a folder to keep, to see what the tests wrote

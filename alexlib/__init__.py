@@ -9,6 +9,46 @@ Read first, beside the paper:
     study/                 runs, variants, and what they say about the claims
 
 The notebooks show how to use it; `python -m alexlib --help` lists the commands.
+`alexlib.load("name of a run, or a file")` opens a trained net (weights.py).
 """
 
+import atexit
+import getpass
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+
 __version__ = "0.1.0"
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not spin
+
+
+def _complete_environment() -> None:
+    """What other libraries expect of every machine, where a container does not have it."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a user without name
+        os.environ["USER"] = "nobody"
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # no home folder, or not the user's
+        with suppress(OSError):
+            os.environ["HOME"] = tempfile.mkdtemp(prefix="alexlib-home-")
+            atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
+    try:
+        os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        pass
+    except OSError:  # forbidden: all cores count
+        os.sched_getaffinity = lambda _: set(range(os.cpu_count()))
+
+
+_complete_environment()
+
+
+def __getattr__(name: str):
+    """`alexlib.load`, without importing torch before it is used."""
+    if name != "load":
+        raise AttributeError(f"module 'alexlib' has no attribute {name!r}")
+    from alexlib.weights import load
+
+    return load

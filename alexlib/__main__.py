@@ -1,7 +1,6 @@
 """The commands: `python -m alexlib --help`."""
 
 import dataclasses
-import os
 import signal
 import subprocess
 import sys
@@ -11,9 +10,10 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from alexlib.config import ROOT, scale_of
+from alexlib import commands
+from alexlib.commands import OnError, Scale, fields_of, pairs
+from alexlib.config import IS_PROJECT, ROOT, scale_of
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting threads must not spin
 BENCHMARKS = ("step", "whole", "data", "memory", "waiting")
 
 
@@ -26,6 +26,9 @@ class Commands(typer.core.TyperGroup):
         except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
+        except ExceptionGroup as failed:
+            print(f"error: {failed.message}", file=sys.stderr)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt as stop:
             print(*stop.args or ["stopped"], file=sys.stderr)
             raise typer.Exit(130) from None
@@ -37,9 +40,10 @@ options["pretty_exceptions_enable"] = False
 app = typer.Typer(help="AlexNet (2012), reproduced.", cls=Commands, **options)
 data = typer.Typer(help="Download and pack images.", **options)
 app.add_typer(data, name="data")
+for command in (commands.study, commands.protocol, commands.runs, commands.compare):
+    app.command()(command)
 
-Scale = Annotated[str, Option(help="data, net and schedule (README.md has a table)")]
-OnError = Annotated[str, Option(help="unreadable images: raise (naming all of them) or skip")]
+Source = Annotated[str, Argument(help="a run, its folder, or a file of weights")]
 
 
 @app.command()
@@ -53,7 +57,7 @@ def report(
     from alexlib import report as reports
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the kernel as Ctrl-C does
-    parameters, failed = _pairs(given) | ({"scale": scale} if scale else {}), False
+    parameters, failed = pairs(given, scale=scale or None), False
     if notebook == "all" and out:
         raise ValueError("--out is for one notebook")
     for path, values in reports.plan(notebook, parameters).items():
@@ -72,24 +76,23 @@ def train(
     epochs: Annotated[int | None, Option(help="default: the scale's")] = None,
     batch: Annotated[int | None, Option(help="default: the scale's")] = None,
     seed: int = 0,
-    precision: Annotated[str | None, Option(help="bf16 or fp32")] = None,
+    precision: Annotated[str | None, Option(help="auto, bf16 or fp32")] = None,
     device: Annotated[str, Option(help="auto, cpu, cuda; cuda:0,cuda:1: a tower on each")] = "auto",
     data: Annotated[str, Option(help="folder with train/<class>/* and val/<class>/*")] = "",
     run: Annotated[str | None, Option(help="folder below runs/")] = None,
+    weights: Annotated[str, Option(help="a run or a file of weights to start from")] = "",
     on_error: OnError = "raise",
     given: Annotated[list[str] | None, Option("--set", metavar="NAME VALUE", help="field")] = None,
 ):
     """Train one net without a notebook, into the same run folder and row as notebook 04."""
     from alexlib.data import prepare
-    from alexlib.report import value_of
     from alexlib.study import runs
     from alexlib.study.verdicts import proportion
-    from alexlib.training import distributed
+    from alexlib.training import distributed, machine
 
-    fields = {"epochs": epochs, "batch": batch, "precision": precision}
-    fields |= {name: value_of(text) for name, text in _pairs(given).items()}
-    job, size = runs.Job.training(spec, scale, seed, **fields), scale_of(scale)
-    device = distributed.start(distributed.pick_device(device))
+    fields = fields_of(given, epochs=epochs, batch=batch, precision=precision)
+    job, size = runs.Job.training(spec, scale, seed, weights, **fields), scale_of(scale)
+    device = distributed.start(machine.pick_device(device))
     images, test = prepare.load(data or size.source, size.side_for(job.config), on_error)
     config = job.config.replace(classes=len(images.classes))
     job = dataclasses.replace(job, config=config)
@@ -103,19 +106,48 @@ def train(
 
 
 @app.command()
-def study(
-    blocks: Annotated[list[str] | None, Argument(help="of protocol.toml; default: all")] = None,
-    jobs: Annotated[int, Option(help="runs at a time")] = 2,
+def predict(
+    run: Source,
+    images: Annotated[list[str], Argument(metavar="IMAGE...", help="files")],
+    top: Annotated[int, Option(help="classes to show", min=1)] = 5,
 ):
-    """Begin, or go on with, the runs of the protocol (docs/protocol.md)."""
-    from alexlib.study import runs
+    """Show the most probable classes of images, centre view."""
+    import pandas as pd
 
-    runs.carry_out(blocks, jobs)
+    from alexlib.weights import load
+
+    net, found = load(run), []
+    for file in images:
+        try:
+            (probabilities,) = net.predict(file)
+        except Exception as error:  # decoders raise all kinds of errors on damaged files
+            print(f"error: {file}: {error}", file=sys.stderr)
+            continue
+        for label in (-probabilities).argsort()[:top]:
+            found.append((file, net.classes[label], f"{probabilities[label]:.1%}"))
+    if found:
+        table = pd.DataFrame(found, columns=["image", "class", "probability"])
+        print(table.to_string(index=False))
+    raise typer.Exit(int(len({file for file, *_ in found}) < len({*images})))
+
+
+@app.command()
+def export(
+    run: Source,
+    file: Annotated[Path, Argument(help="OUT.onnx, OUT.pth or OUT.safetensors")],
+):
+    """Write a trained net for other programs (docs/fidelity.md has the names)."""
+    from alexlib import foreign
+    from alexlib.weights import load
+
+    print(foreign.export(load(run), file))
 
 
 @app.command()
 def bench(names: Annotated[list[str] | None, Argument(help=", ".join(BENCHMARKS))] = None):
     """Run the benchmarks (ten minutes); one that fails does not stop the others."""
+    if not IS_PROJECT:
+        raise ValueError("alexlib is installed without its benchmarks: clone the whole project")
     scripts = [ROOT / "benchmarks" / f"{name}.py" for name in names or BENCHMARKS]
     if missing := [script for script in scripts if not script.is_file()]:
         raise ValueError(f"no benchmark {missing[0]}: expected {', '.join(BENCHMARKS)}")
@@ -124,7 +156,7 @@ def bench(names: Annotated[list[str] | None, Argument(help=", ".join(BENCHMARKS)
 
 
 @data.command()
-def get(name: Annotated[str, Argument(help="cifar10 or imagenette")]):
+def get(name: Annotated[str, Argument(help="cifar10, imagenette, or a set of torchvision")]):
     """Download a data set, unless it is there."""
     from alexlib.data import prepare
 
@@ -133,7 +165,7 @@ def get(name: Annotated[str, Argument(help="cifar10 or imagenette")]):
 
 @data.command()
 def pack(
-    source: Annotated[str, Argument(help="name of a data set, or a folder")],
+    source: Annotated[str, Argument(help="name of a data set, a folder, or hf:NAME")],
     side: Annotated[int, Option(help="pixels")] = 256,
     on_error: OnError = "raise",
 ):
@@ -144,15 +176,7 @@ def pack(
         print(f"{images.split}: {len(images):,} images in {len(images.classes):,} classes")
         for file, reason in images.skipped:
             print(f"  left out: {file}: {reason}")
-    print(images.pack[0])
-
-
-def _pairs(texts: list[str] | None) -> dict[str, str]:
-    """`["lr=0.1"]` as `{"lr": "0.1"}`."""
-    texts = texts or []
-    if wrong := [text for text in texts if "=" not in text]:
-        raise ValueError(f"{wrong[0]!r}: expected NAME VALUE")
-    return dict(text.split("=", 1) for text in texts)
+    print(f"{images.origin}\n{images.pack[0]}")
 
 
 def main(words: list[str] | None = None) -> None:

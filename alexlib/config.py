@@ -14,7 +14,11 @@ from pathlib import Path
 
 from alexlib.settings import Checked, setting
 
-ROOT = Path(__file__).resolve().parents[1]
+# The project's folder; the working directory if alexlib is installed without the project.
+_beside = Path(__file__).resolve().parents[1]
+_about = _beside / "pyproject.toml"
+IS_PROJECT = _about.is_file() and 'name = "alexlib"' in _about.read_text("utf-8")
+ROOT = _beside if IS_PROJECT else Path.cwd()
 TABLES = Path(__file__).parent / "tables"
 PARTS = ("net", "augment", "train")
 ACTIVATION_NAMES = ("relu", "tanh", "scaled_tanh", "leaky_relu", "gelu", "linear")
@@ -102,7 +106,11 @@ class Train(Checked):
     conv1_freeze: float = setting(1.0, "fraction of the run in which conv1 is trained", 0, 1)
     target: float = setting(0.0, "training error (0..1) that ends the run; 0: none", 0, 1)
     validation: float = setting(0.05, "fraction of the training images held out", 0, 0.5)
-    precision: str = setting("bf16", "of matrix products; the rest is float32", "bf16", "fp32")
+    precision: str = setting(
+        "auto",
+        "of matrix products, the rest is float32; auto: bf16 if the device has units for it",
+        *("auto", "bf16", "fp32"),
+    )
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,11 @@ class Config:
 
     @property
     def defaults(self) -> "Config":
-        """The config of the same kind of net with every field at its default."""
-        return Config("", type(self.net)())
+        """The config of the same kind of net with every field at its default, in bf16.
+
+        Names of run folders depend on it, and a finished run's precision is never "auto".
+        """
+        return Config("", type(self.net)(), train=Train(precision="bf16"))
 
     def table(self) -> list[dict]:
         """One dict for each setting: part, field (unique across the parts), value, meaning."""
@@ -222,15 +233,15 @@ def config_from(settings: dict) -> Config:
 
 
 def data_root() -> Path:
-    """Folder of the data sets: `$ALEXLIB_DATA`, or `data/` in the project."""
+    """Folder of the data sets: `$ALEXLIB_DATA`, or `data/` in `ROOT`."""
     return Path(os.environ.get("ALEXLIB_DATA") or ROOT / "data").expanduser().resolve()
 
 
 def runs_root() -> Path:
-    """Folder of runs and packed images: `$ALEXLIB_RUNS`, or `runs/` in the project."""
+    """Folder of runs and packed images: `$ALEXLIB_RUNS`, or `runs/` in `ROOT`."""
     return Path(os.environ.get("ALEXLIB_RUNS") or ROOT / "runs").expanduser().resolve()
 
 
 def reports_root() -> Path:
-    """Folder of reports and rows: `$ALEXLIB_REPORTS`, or `reports/` in the project."""
+    """Folder of reports and rows: `$ALEXLIB_REPORTS`, or `reports/` in `ROOT`."""
     return Path(os.environ.get("ALEXLIB_REPORTS") or ROOT / "reports").expanduser().resolve()

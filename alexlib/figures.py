@@ -5,8 +5,11 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from scipy import stats
 from torchvision.utils import make_grid
+
+from alexlib import fonts
 
 # Colours that differ for colour-blind readers (Okabe and Ito), the same everywhere for a name.
 BLACK, GREY, PALE, BLUE, RED = "#000000", "#7a7a7a", "#c8c8c8", "#0072b2", "#d55e00"
@@ -20,7 +23,7 @@ OTHERS, DASHES = (ORANGE, SKY, PURPLE, GREEN, GREY), ("-", ":", "--", "-.")
 # The style of all figures, those that notebooks draw themselves too.
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
 STYLE |= {"font.size": 9.5, "axes.titlesize": 10.5, "legend.frameon": False, "figure.dpi": 100}
-STYLE |= {"figure.constrained_layout.use": True}
+STYLE |= {"figure.constrained_layout.use": True, "font.family": fonts.family()}
 plt.rcParams.update(STYLE)
 
 
@@ -68,6 +71,7 @@ def learning_curves(histories: dict, chance: float, panels: dict = PANELS, targe
         if target is not None:
             axis.axhline(100 * target, color=GREY, lw=0.8, ls="--")
         axis.set(title=title, xlabel="epochs", ylim=0, xlim=0)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].set_ylabel("top-1 error, %")
     axes[0, -1].legend()
     return figure
@@ -158,7 +162,7 @@ def predictions(pixels, labels, probabilities, classes, show_images: bool = True
 
     `probabilities` are (N, classes). For reports that are published, images can be left out.
     """
-    n = len(labels)
+    n, classes = len(labels), fonts.drawable(classes)
     figure, axes = new_figure(1.75 * n, 3.2, 2, n, squeeze=False, height_ratios=(3, 2))
     for i, (image, bars) in enumerate(axes.T):
         image.imshow(pixels[i] if show_images else np.full((4, 4, 3), 0.93))
@@ -183,7 +187,7 @@ def image_rows(pixels, labels, classes, wanted=None, heads=(), boxes=None, show_
         heads: {column: text above it}.
         boxes: (R, C, 4): left, top, right and bottom pixel in a white frame of each image.
     """
-    rows, columns, side = pixels.shape[:3]
+    (rows, columns, side), classes = pixels.shape[:3], fonts.drawable(classes)
     figure, axes = new_figure(columns, 1.2 * rows + 0.3, rows, columns, squeeze=False)
     for (i, j), axis in np.ndenumerate(axes):
         axis.imshow(pixels[i, j] if show_images else np.full((side, side, 3), 0.96))

@@ -2,13 +2,17 @@
 
 import ast
 import json
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 from alexlib.config import CIFAR13, PAPER, lookup
 from alexlib.progress import in_notebook
 
+# Fields of the config that can be set; the number of classes is that of the images.
 FIELDS = {row["field"]: row["meaning"] for config in (PAPER, CIFAR13) for row in config.table()}
+del FIELDS["classes"]
 KINDS = {  # of parameters: the types that fit, and what a message says
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
@@ -16,6 +20,7 @@ KINDS = {  # of parameters: the types that fit, and what a message says
     "str": ((str,), "text (papermill: -r NAME VALUE)"),
     "dict": ((dict,), "a dict"),
 }
+RETURNED = {}  # the last options, and the parameter `options` that they were made from
 
 
 def parameters(names: dict, **options) -> dict:
@@ -35,49 +40,61 @@ def parameters(names: dict, **options) -> dict:
     """
     cells = names.get("In") or [Path(names["__file__"]).read_text("utf-8")]
     kinds = {name: kind for name, kind in _annotated(cells).items() if name in names}
-    injected = [cell for cell in cells if cell.startswith("# Parameters\n")]  # by papermill
-    exec("".join(injected[-1:]), {}, given := {})
-    given = {name: given[name] for name in given if not name.startswith("PAPERMILL_")}
+    given = {name: names[name] for name in kinds}
+    if given.get("options") is RETURNED.get("options", kinds):  # the cell is run again
+        given["options"] = RETURNED["given"]
 
-    values = fitted(given | {name: names[name] for name in kinds}, kinds, options)
+    injected = [cell for cell in cells if cell.startswith("# Parameters\n")]  # by papermill
+    exec("".join(injected[-1:]), {}, others := {})
+    others = {name: others[name] for name in others if not name.startswith("PAPERMILL_")}
+    values = fitted(others | given, kinds, options)
     names.update({name: values[name] for name in kinds})
-    extra = {name: value for name, value in values.items() if name not in kinds}
-    fields = {name: value for name, value in extra.items() if name not in options}
-    if fields:
+
+    others = {name: values[name] for name in others if name not in kinds}
+    if fields := {name: others[name] for name in others if name not in options}:
         names["fields"] = names["fields"] | fields
-    return options | names.get("options", {}) | {n: extra[n] for n in extra if n in options}
+    chosen = values.get("options", {}) | {name: others[name] for name in others if name in options}
+    RETURNED.update(given=given.get("options"), options=options | chosen)
+    return RETURNED["options"] or None
+
+
+def accepted(kinds: dict[str, str], options: dict) -> dict[str, str]:
+    """The types of all that a notebook can be given by name; "field" for fields of the config.
+
+    Args:
+        kinds: the type of each parameter, e.g. {"epochs": "int"}.
+        options: the options and their defaults.
+    """
+    own = kinds | {name: type(value).__name__ for name, value in options.items()}
+    fields = FIELDS if "fields" in kinds else {}
+    return own | {name: "field" for name in fields if name not in own}
 
 
 def fitted(given: dict, kinds: dict[str, str], options: dict) -> dict:
-    """Parameters, options and fields of the config in the types that a notebook expects.
+    """The values that are given, in the types that a notebook expects; ValueError if they differ.
 
-    Args:
-        given: values by name; `fields` and `options` are dicts of more of them.
-        kinds: the type of each parameter, e.g. {"epochs": "int"}.
-        options: the defaults of the options.
+    Entries of the parameters `options` and `fields` are checked as well.
     """
-    kind_of = kinds | {name: type(value).__name__ for name, value in options.items()}
-    fields = {name: "field" for name in FIELDS if "fields" in kinds and name not in kind_of}
-    known = {"options": options, "fields": fields}
-    values = {}
+    known, values = accepted(kinds, options), {}
     for name, value in given.items():
-        values[name] = _typed(name, value, lookup(kind_of | fields, name, "parameter"))
-        if name in known and name in kinds:
-            if here := kinds.keys() & values[name].keys():
-                raise ValueError(f"{', '.join(here)}: not in {name}, it is a parameter of its own")
-            for key, one in values[name].items():
-                lookup(known[name], key, name.removesuffix("s"))
-                values[name][key] = _typed(key, one, kind_of.get(key, "field"))
+        values[name] = _typed(name, value, lookup(known, name, "parameter"))
+    fields = {name: kind for name, kind in known.items() if kind == "field"}
+    others = {name: known[name] for name in options}
+    for name, kind_of in (("options", others), ("fields", fields)):
+        if name in kinds and name in values:
+            values[name] = {
+                key: _typed(key, value, lookup(kind_of, key, f"entry of {name}"))
+                for key, value in values[name].items()
+            }
     return values
 
 
 def _typed(name: str, value, kind: str):
     if isinstance(value, str) and kind != "str":
         value = value_of(value)
-    types, expected = KINDS.get(kind, ((object,), ""))  # a config checks its fields
-    if isinstance(value, types) and (type(value) is not bool or bool in types or object in types):
-        return value
-    raise ValueError(f"{name} = {value!r}: expected {expected}")
+    if kind != "field" and type(value) not in KINDS[kind][0]:  # a config checks its fields itself
+        raise ValueError(f"{name} = {value!r}: expected {KINDS[kind][1]}")
+    return value
 
 
 def value_of(text: str) -> object:
@@ -88,22 +105,26 @@ def value_of(text: str) -> object:
     return text
 
 
-def options_of(code: str) -> dict:
+def options_of(cells: list[str]) -> dict:
     """The options and their defaults in the code of a notebook, from its call of `parameters`."""
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "parameters":
-            return {word.arg: ast.literal_eval(word.value) for word in node.keywords}
+    for node in _statements(cells):
+        call = getattr(node, "value", None)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "parameters":
+            return {word.arg: ast.literal_eval(word.value) for word in call.keywords}
     return {}
 
 
 def _annotated(cells: list[str]) -> dict[str, str]:
-    """The annotations of variables in code, {"epochs": "int"}; Python 3.14 keeps no others."""
-    found = {}
-    for cell in cells:
-        with suppress(SyntaxError):
-            nodes = [node for node in ast.parse(cell).body if isinstance(node, ast.AnnAssign)]
-            found |= {ast.unparse(node.target): ast.unparse(node.annotation) for node in nodes}
+    """The types of annotated variables in code; Jupyter keeps none of them with Python 3.14."""
+    nodes = [node for node in _statements(cells) if isinstance(node, ast.AnnAssign)]
+    found = {ast.unparse(node.target): ast.unparse(node.annotation) for node in nodes}
     return {name: kind for name, kind in found.items() if kind in KINDS}
+
+
+def _statements(cells: list[str]) -> Iterator[ast.stmt]:
+    for cell in cells:
+        with suppress(SyntaxError):  # a mistake of the user, or a magic
+            yield from ast.parse(cell).body
 
 
 def as_text(styler) -> str:
@@ -111,10 +132,13 @@ def as_text(styler) -> str:
 
     A Styler alone has HTML only, and a text with an address that changes with every run.
     """
-    rows = [line.split("\t") for line in styler.to_string(delimiter="\t").splitlines()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(map(str.ljust, row, widths))} |" for row in rows)
+    spread = {"sparse_index": False, "sparse_columns": False}
+    text = styler.to_string(delimiter="\t", **spread).replace("|", "\\|")
+    columns = list(zip_longest(*(line.split("\t") for line in text.splitlines()), fillvalue=""))
+    widths = [max(map(len, column)) for column in columns]
+    rows = [" | ".join(map(str.ljust, row, widths)) for row in zip(*columns, strict=True)]
+    rows.insert(1, " | ".join("-" * width for width in widths))
+    return "\n".join(f"| {row} |" for row in rows)
 
 
 if in_notebook():

@@ -1,6 +1,7 @@
 """Reports: papermill runs a notebook, nbconvert makes a web page of the result."""
 
 import ast
+import html
 import logging
 import os
 import re
@@ -8,75 +9,90 @@ import sys
 import tempfile
 from pathlib import Path
 
-from alexlib.config import ROOT, SCALES, data_root, reports_root, runs_root, scale_of
+from alexlib.config import (
+    IS_PROJECT,
+    ROOT,
+    SCALES,
+    data_root,
+    lookup,
+    reports_root,
+    runs_root,
+    scale_of,
+)
 from alexlib.data.images import Images
+from alexlib.files import try_writing
+from alexlib.notebook import accepted, fitted, options_of
 from alexlib.study.records import provenance
 from alexlib.training.checkpoint import atomic_write
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
 LAST_CELL = "from alexlib import report\n\nreport.made_with(globals(), {})"
-KINDS = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "dict": (dict,)}
-
-
-def value_of(text: str) -> object:
-    """The Python value that a text spells (`1e-3`, `True`, `[1, 2]`), or the text (`relu`)."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def plan(name: str, given: dict) -> dict[Path, dict]:
     """The notebooks to run, with their parameters, as text or as values.
 
     Args:
-        name: of a notebook (`04_train`), its number (`04`) or its path; "all" for all that have the
-            scale, each with those of the parameters that it has.
+        name: of a notebook (`04_train`), its number (`04`, `4`) or its path; "all" for all that
+            have the scale, each with those of the parameters that it has.
     """
-    import papermill
-
     if Path(name).suffix == ".ipynb" and Path(name).is_file():
         return {Path(name).resolve(): given}
+    if not IS_PROJECT:
+        raise ValueError("alexlib is installed without its notebooks: clone the whole project")
     if name != "all":
-        known = {n: path for path in NOTEBOOKS for n in (path.stem, path.stem.split("_")[0])}
-        if name not in known:
-            raise ValueError(f"no notebook {name!r}: expected all or one of {', '.join(known)}")
-        return {known[name]: given}
-    known = {path: papermill.inspect_notebook(path) for path in NOTEBOOKS}
-    if unknown := set(given).difference(*known.values()):
-        raise ValueError(f"no notebook has a parameter {', '.join(sorted(unknown))}")
+        known = {path.stem: path for path in NOTEBOOKS}
+        for path in NOTEBOOKS:
+            number = path.stem.partition("_")[0]
+            known |= {number: path, str(int(number)): path}
+        return {lookup(known, Path(name).stem, "notebook"): given}
+    known = {path: accepted(*_parameters(path)) for path in NOTEBOOKS}
+    for name in given:
+        lookup({n: path for path, names in known.items() for n in names}, name, "parameter")
     scale = scale_of(given.get("scale", "sample")).name
-    known = {p: k for p, k in known.items() if "scale" not in k or _fits(scale, k["scale"])}
-    return {path: checked(path, {n: given[n] for n in given if n in known[path]}) for path in known}
+    return {
+        path: checked(path, {name: given[name] for name in given if name in names})
+        for path, names in known.items()
+        if "scale" not in names or _has_scale(path, scale)
+    }
 
 
 def checked(path: Path, given: dict) -> dict:
-    """The parameters to run a notebook with; text becomes a value where no `str` is expected.
+    """The parameters to run a notebook with, also options and fields of the config by their names.
 
-    Raises ValueError for parameters that the notebook does not have, values that do not fit the
-    annotation, and a scale that the comment of `scale` does not name.
+    Raises ValueError for what the notebook does not have, values that do not fit, and a scale that
+    the comment of `scale` does not name.
     """
     import papermill
 
-    known = papermill.inspect_notebook(path)
-    values, wrong = ({"scale": "sample"} if "scale" in known else {}) | given, []
-    for name, value in values.items():
-        if isinstance(value, str) and known.get(name, {}).get("inferred_type_name") != "str":
-            values[name] = value_of(value)
-        if name not in known or not _fits(values[name], known[name]):
-            wrong.append(f"{name} = {value!r}")
-    if wrong:
-        lines = ("\n  {name}: {inferred_type_name}  # {help}".format(**p) for p in known.values())
-        head = f"{path.stem} does not take {', '.join(wrong)}. Its parameters:"
-        raise ValueError(head + "".join(lines))
+    kinds, options = _parameters(path)
+    try:
+        values = fitted(({"scale": "sample"} if "scale" in kinds else {}) | given, kinds, options)
+        if "scale" in kinds and not _has_scale(path, values["scale"]):
+            raise ValueError(f"scale = {values['scale']!r}: not for this notebook")
+    except ValueError as error:
+        known = papermill.inspect_notebook(path).values()
+        lines = ("\n  {name}: {inferred_type_name}  # {help}".format(**one) for one in known)
+        raise ValueError(f"{path.stem}: {error}. Its parameters:{''.join(lines)}") from None
     return values
 
 
-def _fits(value, parameter: dict) -> bool:
-    if parameter["name"] == "scale":
-        return value in SCALES and value in re.findall(r"\w+", parameter["help"])
-    return type(value) in KINDS[parameter["inferred_type_name"]]
+def _parameters(path: Path) -> tuple[dict, dict]:
+    """The types of a notebook's parameters, and its options with their defaults."""
+    import nbformat
+    import papermill
+
+    known = papermill.inspect_notebook(path)
+    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    return {name: one["inferred_type_name"] for name, one in known.items()}, options_of(cells)
+
+
+def _has_scale(path: Path, scale: str) -> bool:
+    import papermill
+
+    text = papermill.inspect_notebook(path)["scale"]["help"]
+    return scale in SCALES and scale in re.findall(r"\w+", text)
 
 
 def run(path: Path, given: dict, out: Path | None = None) -> tuple[Path, str]:
@@ -87,7 +103,7 @@ def run(path: Path, given: dict, out: Path | None = None) -> tuple[Path, str]:
     """
     values = checked(path, given)
     out = Path(out or reports_root() / values.get("scale", "") / path.name).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try_writing(out.parent, "ALEXLIB_REPORTS")
     with tempfile.TemporaryDirectory(prefix=".", dir=out.parent) as folder:
         executed = Path(folder) / path.name
         error = _execute(path, executed, values)
@@ -107,7 +123,6 @@ def _execute(path: Path, out: Path, values: dict) -> str:
     book.cells.append(nbformat.v4.new_markdown_cell("## Made with"))
     book.cells.append(nbformat.v4.new_code_cell(LAST_CELL.format(values)))
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.pop("MPLBACKEND", None)  # a backend would keep the figures out of the report
 
     def show(cell, cell_index):
@@ -165,11 +180,14 @@ def _page(report: Path) -> str:
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class Renderer(IPythonRenderer):
-        def inline_math(self, body):
-            return convert(body)
+        def inline_math(self, body, display="inline"):
+            try:
+                return convert(body, display=display)
+            except Exception:  # dollar signs of another meaning: the library has many errors
+                return html.escape(f"${body}$")
 
         def block_math(self, body):
-            return convert(body, display="block")
+            return self.inline_math(body, "block")
 
     exporter = HTMLExporter(template_file=str(TEMPLATE))
     exporter.register_filter("markdown2html", MarkdownWithMath(Renderer(escape=False)).render)

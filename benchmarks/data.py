@@ -24,7 +24,8 @@ from torchvision.datasets import ImageFolder
 from alexlib.config import PAPER, SOURCE2012, Config, data_root
 from alexlib.data import augment, prepare
 from alexlib.data.images import Feed, Images, generator, order
-from alexlib.training.loop import colour_axes, keep_freed_memory
+from alexlib.training.loop import colour_axes
+from alexlib.training.machine import keep_freed_memory, use_available_cores
 
 SIZE, BATCH = 224, 128
 USUAL = [
@@ -69,6 +70,7 @@ def main() -> None:
     if not folder.is_dir():
         print(f"left out, there is no {folder}: python -m alexlib data get imagenette")
         return
+    use_available_cores()
     keep_freed_memory("cpu")
     train, _ = prepare.load(args.source)
     plain = PAPER.replace(colour="none")

@@ -23,7 +23,8 @@ from torch import nn
 
 from alexlib.config import FIGURE1, PAPER, SOURCE2012
 from alexlib.models import build
-from alexlib.training.loop import autocast, keep_freed_memory
+from alexlib.training.loop import autocast
+from alexlib.training.machine import keep_freed_memory, use_available_cores
 from alexlib.training.optim import make_optimizer
 
 CONFIGS = {"paper": PAPER, "source2012": SOURCE2012, "four-layer": FIGURE1}
@@ -81,6 +82,7 @@ OTHERS["torchvision"] = torchvision.models.alexnet
 
 def steps(net: str, precision: str, how: str, batch: int, device: str = "cpu") -> Iterator[None]:
     """Endless training steps on a mini-batch of noise."""
+    use_available_cores()
     torch.manual_seed(0)
     side, classes = (32, 10) if "cifar" in net or "four" in net else (224, 1000)
     x, labels = 60 * torch.randn(batch, 3, side, side), torch.randint(0, classes, (batch,))
@@ -101,7 +103,7 @@ def steps(net: str, precision: str, how: str, batch: int, device: str = "cpu") -
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if device != "cpu":
-            torch.cuda.synchronize()
+            torch.accelerator.synchronize()
         yield
 
 

@@ -23,7 +23,8 @@ from alexlib.config import SOURCE2012
 from alexlib.data.augment import centre_crop
 from alexlib.data.images import Images
 from alexlib.models import build
-from alexlib.training.loop import fit, keep_freed_memory, predict
+from alexlib.training.loop import fit, predict
+from alexlib.training.machine import keep_freed_memory
 
 STEPS = 8
 CONFIG = SOURCE2012.replace(epochs=2, lr=0.001, validation=0.0, schedule="constant")

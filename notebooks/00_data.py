@@ -32,11 +32,17 @@
 scale: str = "sample"  # sample, cifar10, imagenette128, miniimagenet, imagenette or imagenet
 data: str = ""  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
 on_error: str = "raise"  # raise or skip: what to do with images that cannot be decoded
-photos: str = ""  # a folder of photographs, below the data root, to show the crop on; empty: use the set
+photos: str = ""  # a folder of photographs to show the crop on; empty: use the set
 pictures: bool = True  # False leaves photographs out of the figures, for reports that are published
 seed: int = 0  # of the images and pixels that are drawn at random for figures
 
 # %%
+from alexlib.notebook import parameters
+
+parameters(globals())  # checks them
+
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -44,7 +50,7 @@ from IPython.display import Markdown
 from PIL import Image, ImageDraw, ImageOps
 
 from alexlib import figures, paper
-from alexlib.config import data_root, scale_of
+from alexlib.config import scale_of
 from alexlib.data.packing import square
 from alexlib.data.prepare import load
 
@@ -101,7 +107,7 @@ pd.DataFrame([{name: f"{count * 256**2 * 3 / 1e9:.1f} GB" for name, count in pac
 # %%
 split = {"training": training, "test": test}
 counts = {name: np.bincount(images.labels, minlength=len(images.classes)) for name, images in split.items()}
-counts = pd.DataFrame(counts, index=training.classes)
+counts = pd.DataFrame(counts, index=figures.fonts.drawable(training.classes))
 style = {"ylabel": "images", "ylim": 0, "color": [figures.BLUE, figures.RED]}
 figure, axis = figures.new_figure(8, 2.8)
 if len(counts) <= 20:
@@ -152,7 +158,7 @@ def aspect(file):
 
 
 # %%
-folder = data_root() / photos
+folder = Path(photos)
 files = sorted((f for f in folder.glob("*") if f.is_file()), key=aspect) if photos else []
 assert files or not photos, f"{folder} contains no photographs"
 picked = [files[i] for i in (-1, len(files) // 2, 0)] if files else []

@@ -36,16 +36,16 @@ fields: dict = {"input": 128, "validation": 0.2}  # fields of the config to chan
 options: dict = {}  # rarer settings, explained in the next cell: device, share, data, on_error, pictures
 
 # %%
-known = {
-    "device": "auto",  # auto, cpu, cuda or cuda:1
-    "share": 1.0,  # of the training images that the runs use; with fewer images a net overfits sooner
-    "data": "",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
-    "on_error": "raise",  # raise or skip: what to do with images that cannot be decoded
-    "pictures": True,  # False shows a generated image instead of a photograph, to publish a report
-}
-if unknown := set(options) - set(known):
-    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
-options = known | options
+from alexlib.notebook import parameters
+
+options = parameters(
+    globals(),
+    device="auto",  # auto, cpu, cuda or cuda:1
+    share=1.0,  # of the training images that the runs use; with fewer images a net overfits sooner
+    data="",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
+    on_error="raise",  # raise or skip: what to do with images that cannot be decoded
+    pictures=True,  # False shows a generated image instead of a photograph, to publish a report
+)
 
 # %%
 import inspect
@@ -57,14 +57,14 @@ import torch
 from IPython.display import Code, Markdown
 
 from alexlib import figures, paper
-from alexlib.config import CONFIGS, config_at, scale_of
+from alexlib.config import config_at, scale_of
 from alexlib.data import augment, synthetic
 from alexlib.data.images import generator
 from alexlib.data.prepare import load
 from alexlib.models import build
 from alexlib.study import measures, runs, scorecard
 from alexlib.training import loop
-from alexlib.training.distributed import pick_device
+from alexlib.training.machine import pick_device
 
 # %% [markdown]
 # A wrong value fails in the next cell, before anything is loaded, with a list of the valid ones.
@@ -78,7 +78,8 @@ size = base.net.input
 place = scale_of(scale)
 training, test = load(options["data"] or place.source, place.side_for(base), options["on_error"])
 base, side = base.replace(classes=len(training.classes)), training.side
-image = training.gather([4])[0] if options["pictures"] else synthetic.image(2012, "train", 4, side)[0]
+own = training.gather([min(4, len(training) - 1)])[0]
+image = own if options["pictures"] else synthetic.image(2012, "train", 4, side)[0]
 Markdown(
     f"{len(training):,} training images, {len(test):,} test images: {training.origin};"
     f" {len(training.skipped) + len(test.skipped)} left out because they could not be decoded."
@@ -88,7 +89,7 @@ Markdown(
 # The settings of section 4.1 in the two configs of this study:
 
 # %%
-settings = {name: CONFIGS[name].augment for name in ("paper", "source2012")}
+settings = {name: config_at(name, scale).augment for name in ("paper", "source2012")}
 table = pd.DataFrame({name: vars(one) for name, one in settings.items()})
 table["meaning"] = pd.Series({row["field"]: row["meaning"] for row in base.table()})
 table.style.format(precision=3)

@@ -31,7 +31,18 @@ stack: str = "four-layer"  # four-layer, local or 80-seconds: one of the 2012 ne
 activations: str = "relu,tanh"  # the last is compared with the first; others: scaled_tanh, leaky_relu, gelu
 learning_rates: str = "0.001,0.003,0.01"  # tried for each; extended if the best one is at an edge
 seeds: int = 2  # runs of each at its best rate: seeds 1, 2, ...; the search has seed 0
-options: dict = {}  # rarer settings: max_epochs, workers, precision, device
+options: dict = {}  # rarer settings: see the next cell
+
+# %%
+from alexlib.notebook import parameters
+
+options = parameters(
+    globals(),
+    epochs=0,  # of a run that does not reach 25 % earlier; 0: the scale's own number
+    workers=1,  # runs at a time
+    precision="auto",  # auto, bf16 or fp32
+    device="auto",  # auto, cpu, cuda or cuda:1
+)
 
 # %%
 from functools import partial
@@ -41,27 +52,19 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from alexlib import figures
+from alexlib import figures, models
 from alexlib.config import FIGURE1, config_at, scale_of
 from alexlib.data import augment, prepare
-from alexlib.models import build, shapes_and_cost
 from alexlib.models.layers import ACTIVATIONS
 from alexlib.study import features, race, runs, scorecard
-from alexlib.training.distributed import pick_device
+from alexlib.training import machine
 from alexlib.training.loop import fit
 
 # %% [markdown]
-# The options and their defaults: `max_epochs` ends a run that does not reach 25 % (0: the scale's own);
-# `workers` is the number of runs at a time; `precision` is bf16 or fp32; `device` is auto, cpu or cuda.
+# A wrong value causes an error here, before anything is loaded; the message lists the valid ones.
 
 # %%
-known = {"max_epochs": 0, "workers": 1, "precision": "bf16", "device": "auto"}
-if unknown := set(options) - set(known):
-    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
-options = known | options
-
-# %%
-device, here = pick_device(options["device"]), scale_of(scale)
+device, here = machine.pick_device(options["device"]), scale_of(scale)
 names = [name.strip() for name in activations.split(",")]
 rates = sorted({float(rate) for rate in learning_rates.split(",")})
 if len(names) < 2 or len(rates) < 2 or seeds < 1:
@@ -71,8 +74,9 @@ if len(names) < 2 or len(rates) < 2 or seeds < 1:
 # The config of each net, and the images:
 
 # %%
-fields = {"stack": stack, "precision": options["precision"], "epochs": options["max_epochs"] or None}
+fields = {"stack": stack, "precision": options["precision"], "epochs": options["epochs"] or None}
 base = config_at(FIGURE1, scale, input=24 if stack == "local" else None, **fields)
+base = machine.resolved(base, device)
 configs = {name: base.replace(activation=name) for name in names}
 
 # %%
@@ -122,8 +126,8 @@ figure
 # %%
 parameters = {"four-layer": 89_578, "local": 1_116_490, "80-seconds": 145_578}
 whole = FIGURE1.replace(stack=stack, input=24 if stack == "local" else 32)
-assert sum(row["parameters"] for row in shapes_and_cost(whole)) == parameters[stack]
-pd.DataFrame(shapes_and_cost(base)).style.hide().format(thousands=",")
+assert sum(row["parameters"] for row in models.shapes_and_cost(whole)) == parameters[stack]
+pd.DataFrame(models.shapes_and_cost(base)).style.hide().format(thousands=",")
 
 # %% [markdown]
 # ## The learning rate of each
@@ -179,7 +183,7 @@ batch = augment.to_input(*crops)
 # %%
 def after(name, epochs):
     torch.manual_seed(0)
-    model = build(configs[name])
+    model = models.build(configs[name])
     config = configs[name].replace(epochs=epochs, lr=best[name], target=0.0)
     fit(model, training, training.subset([]), config, progress=False)
     return features.signals(model, batch, labels)

@@ -22,7 +22,7 @@
 # settings differ by 0.35 points, so a single pair of runs says little about effects of this size.
 #
 # **The rules** for runs and verdicts are in docs/protocol.md, which was written before the runs. The runs
-# on record at `miniimagenet` and `imagenette128` are made by `python -m alexlib study`.
+# on record at `miniimagenet` and `imagenette128` are made by `python -m alexlib protocol`.
 #
 # **Run time.** `sample`: about a minute. `imagenette128` at half width: ten minutes for each run on a
 # laptop, a minute on a GPU. `miniimagenet`: an hour. Runs that are on record are not repeated.
@@ -36,7 +36,22 @@ group: str = "lrn,dropout"  # all, or some of: lrn dropout augmentation towers p
 epochs: int = 4  # of each run; 0: the scale's own
 seeds: int = 1  # runs of each variant, with seeds 0, 1, ...; intervals need at least two
 fields: dict = {"input": 128, "validation": 0.1}  # other fields of the config (docs/design.md)
-options: dict = {}  # rarer settings: share, new_runs, spec, workers, device, data, pictures
+options: dict = {}  # rarer settings: see the next cell
+
+# %%
+from alexlib.notebook import parameters
+
+options = parameters(
+    globals(),
+    share=0.25,  # of the training images that the runs use
+    new_runs=True,  # False shows the runs on record, whatever their seeds, and trains nothing
+    spec="source2012",  # source2012 or paper: the baseline (cifar10: always the 13 % net)
+    workers=1,  # runs at a time
+    device="auto",  # auto, cpu, cuda or cuda:1
+    data="",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
+    on_error="raise",  # raise or skip: what to do with images that cannot be decoded
+    pictures=True,  # False shows a generated image instead of a photograph, to publish a report
+)
 
 # %%
 import numpy as np
@@ -50,32 +65,21 @@ from alexlib.data import augment, prepare, synthetic
 from alexlib.models import build
 from alexlib.models.layers import LocalResponseNorm
 from alexlib.study import features, runs, scorecard, variants, verdicts
-from alexlib.training.distributed import pick_device
+from alexlib.training import machine
 
 # %% [markdown]
-# The options and their defaults: `share` of the training images that the runs use; `new_runs` False shows
-# the runs on record, whatever their seeds, and trains nothing; `spec` is the baseline, source2012 or paper
-# (cifar10: always the 13 % net); `workers` is the number of runs at a time; `device` is auto, cpu or cuda;
-# `data` is a folder with train/<class>/* and val/<class>/* instead of the scale's images; `pictures` False
-# draws a generated image instead of a photograph, for reports that are published.
+# A wrong value causes an error here, before anything is loaded; the message lists the valid ones.
 
 # %%
-known = {"share": 0.25, "new_runs": True, "spec": "source2012", "workers": 1}
-known |= {"device": "auto", "data": "", "pictures": True}
-if unknown := set(options) - set(known):
-    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
-options = known | options
-
-# %%
-device, here = pick_device(options["device"]), scale_of(scale)
+device, here = machine.pick_device(options["device"]), scale_of(scale)
 base = variants.baseline(scale, options["spec"], **{"epochs": epochs or None} | fields)
-configs = variants.variants(base, group)
+configs = variants.variants(machine.resolved(base, device), group)
 
 # %% [markdown]
 # The images that the runs use:
 
 # %%
-training, test = prepare.load(options["data"] or here.source, here.side_for(base))
+training, test = prepare.load(options["data"] or here.source, here.side_for(base), options["on_error"])
 classes, share = len(training.classes), options["share"]
 training = training if share >= 1 else training.holdout(1 - share, seed=0)[0]
 configs = {name: config.replace(classes=classes) for name, config in configs.items()}
@@ -197,7 +201,6 @@ left.bar(maps, after[0, :, y, x], color=figures.BLUE, width=0.4, label="after LR
 left.set(xlabel="feature map", ylabel="activation", title="Strongest position")
 left.legend()
 
-# %%
 seen = before.abs() > 1e-3
 right.hist((after[seen] / before[seen]).numpy(), 40, color=figures.BLUE)
 right.set(xlabel="after / before", ylabel="activations", title="All positions")

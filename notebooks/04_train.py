@@ -39,16 +39,17 @@ fields: dict = {}  # other fields of the config, e.g. {"batch": 64, "lr": 0.002,
 options: dict = {}  # rarer settings: see the next cell
 
 # %%
-known = {
-    "device": "auto",  # auto, cpu, cuda or cuda:1; two with a comma between them get one tower each
-    "folder": "",  # a run below runs/ to show as it is now, e.g. while torchrun trains it; "": train here
-    "data": "",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
-    "on_error": "raise",  # raise or skip: what to do with images that cannot be decoded
-    "pictures": True,  # False leaves photographs out of the figures, for reports that are published
-}
-if unknown := set(options) - set(known):
-    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
-options = known | options
+from alexlib.notebook import parameters
+
+options = parameters(
+    globals(),
+    device="auto",  # auto, cpu, cuda or cuda:1; two with a comma between them get one tower each
+    folder="",  # a run below runs/ to show as it is now, e.g. while torchrun trains it; "": train here
+    weights="",  # a run or a file of weights to start from; "": new ones
+    data="",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
+    on_error="raise",  # raise or skip: what to do with images that cannot be decoded
+    pictures=True,  # False leaves photographs out of the figures, for reports that are published
+)
 
 # %% [markdown]
 # What this notebook uses of Python's libraries and of `alexlib`:
@@ -69,18 +70,17 @@ from scipy.stats import binomtest
 from alexlib import figures, models
 from alexlib.config import config_at, runs_root, scale_of
 from alexlib.data import augment, prepare
-from alexlib.models.layers import LocalResponseNorm
 from alexlib.models.two_gpu import crossings
 from alexlib.study import features, runs, scorecard
 from alexlib.training import loop, optim
-from alexlib.training.distributed import pick_towers
+from alexlib.training.machine import pick_towers
 
 # %% [markdown]
 # A wrong value causes an error here, before anything is loaded; the message lists the valid ones. A run
 # with other fields than its config has their names in the name of its folder.
 
 # %%
-job = runs.Job.training(spec, scale, seed, epochs=epochs or None, **fields)
+job = runs.Job.training(spec, scale, seed, options["weights"], epochs=epochs or None, **fields)
 if options["folder"]:
     job = runs.Job.of(json.loads((runs_root() / options["folder"] / "config.json").read_text()))
 chosen, device = scale_of(job.scale), pick_towers(options["device"], job.scale)
@@ -184,7 +184,7 @@ by_hand
 
 # %%
 maps = a.view(1, 3, 1, 1)
-by_layer = LocalResponseNorm(n=3)(maps).flatten()
+by_layer = models.layers.LocalResponseNorm(n=3)(maps).flatten()
 by_torch = F.local_response_norm(maps, 3, alpha=3 * 1e-4, beta=0.75, k=2).flatten()
 torch.testing.assert_close(by_layer, by_hand)
 torch.testing.assert_close(by_torch, by_hand)
@@ -288,6 +288,7 @@ figure, axis = figures.new_figure(7, 3)
 colours = [figures.GREY, figures.BLUE, figures.RED]
 pd.DataFrame(history).plot(ax=axis, x="epoch", y=losses, marker="o", ms=3, color=colours)
 axis.set(xlabel="epochs", ylabel="cross-entropy, nats", ylim=0, title="Loss")
+axis.xaxis.set_major_locator(figures.MaxNLocator(integer=True))
 axis.legend([panels[key.replace("loss", "top1")].replace(" error", "") for key in losses])
 figure
 
@@ -390,7 +391,7 @@ table.style.format(precision=2)
 # is above the image, and its bar is green.
 
 # %%
-shown = np.random.default_rng(job.seed).choice(len(test), 6, replace=False)
+shown = np.random.default_rng(job.seed).choice(len(test), min(len(test), 6), replace=False)
 probabilities = run.probabilities.get("ten", run.probabilities["centre"])[shown]
 figures.predictions(test.gather(shown), test.labels[shown], probabilities, classes, options["pictures"])
 

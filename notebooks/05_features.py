@@ -39,20 +39,20 @@ fields: dict = {}  # other fields of the config, e.g. {"batch": 64, "lr": 0.002,
 options: dict = {}  # rarer settings: see the next cell
 
 # %%
-known = {
-    "device": "auto",  # auto, cpu, cuda or cuda:1; two with a comma between them train one tower each
-    "folder": "",  # a run below runs/ to look at as it is now; "": the run of these settings
-    "weights": "",  # a file of weights by others (torchvision's .pth, Caffe's .onnx) in place of a run
-    "queries": 500,  # test images whose neighbours are looked for, drawn at random; 0: all
-    "among": 0,  # training images among which they are looked for, drawn at random; 0: all
-    "layer": "conv5",  # conv1 to conv5, fc6 to fc8: the layer whose units are shown
-    "data": "",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
-    "on_error": "raise",  # raise or skip: what to do with images that cannot be decoded
-    "pictures": True,  # False leaves photographs out of the figures, for reports that are published
-}
-if unknown := set(options) - set(known):
-    raise ValueError(f"unknown options {unknown}: valid ones: {', '.join(known)}")
-options = known | options
+from alexlib.notebook import parameters
+
+options = parameters(
+    globals(),
+    device="auto",  # auto, cpu, cuda or cuda:1; two with a comma between them train one tower each
+    folder="",  # a run below runs/ to look at as it is now; "": the run of these settings
+    weights="",  # weights to look at in place of the run: another run, or a file that others made
+    queries=500,  # test images whose neighbours are looked for, drawn at random; 0: all
+    among=0,  # training images among which they are looked for, drawn at random; 0: all
+    layer="conv5",  # conv1 to conv5, fc6 to fc8: the layer whose units are shown
+    data="",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
+    on_error="raise",  # raise or skip: what to do with images that cannot be decoded
+    pictures=True,  # False leaves photographs out of the figures, for reports that are published
+)
 
 # %% [markdown]
 # What this notebook uses of Python's libraries and of `alexlib`:
@@ -73,13 +73,13 @@ import torchvision
 from IPython.display import Code, Markdown
 
 # %%
-from alexlib import figures, models
+from alexlib import figures, models, weights
 from alexlib.config import runs_root, scale_of
 from alexlib.data import prepare
-from alexlib.data.images import Feed, generator
+from alexlib.data.images import generator
 from alexlib.study import features, measures, runs, scorecard, verdicts
 from alexlib.training import loop
-from alexlib.training.distributed import pick_towers
+from alexlib.training.machine import pick_towers
 
 # %% [markdown]
 # A wrong value causes an error here, before anything is loaded; the message lists the valid ones.
@@ -102,6 +102,8 @@ lengths, bits = (8, 16, 32, 64, 128, 256), 32  # of codes; the closing table com
 # %%
 source, side = options["data"] or chosen.source, chosen.side_for(job.config)
 training, test = prepare.load(source, side, options["on_error"])
+if min(len(training), options["among"] or 6) < 6 or len(test) < 9 or options["queries"] == 1:
+    raise ValueError("expected at least 6 training images (also in `among`), 9 test images and 2 `queries`")
 job = replace(job, config=job.config.replace(classes=len(training.classes)))
 if options["folder"]:
     run = runs.weights_so_far(options["folder"], training, test, device)
@@ -109,8 +111,8 @@ elif not options["weights"]:
     run = runs.run(job, training, test, device=device)
 
 # %%
-weights = options["weights"]
-net = features.load_weights(weights) if weights else features.of_run(run, training)
+others = options["weights"]
+net = weights.load(others) if others else weights.of_run(run, training)
 net.model.to(device.split(",")[0])
 size, towers = len(net.mean), getattr(getattr(net.model, "net", None), "towers", 1)
 
@@ -183,11 +185,11 @@ share.to_frame("share of kernels").style.format("{:.1%}")
 
 # %%
 found = []
-for row in [] if weights else runs.read(scale=job.scale):
+for row in [] if others else runs.read(scale=job.scale):
     if "colour" in row and row["history"]:
         name = f"{row['study'][:2]} {row['variant']}, seed {row['seed']}"
         found.append((name, row["history"][-1]["step"], *row["colour"]["means"], row["colour"]["p"]))
-for colour in features.tower_colour(net.model).values() if weights else ():
+for colour in features.tower_colour(net.model).values() if others else ():
     found.append((net.origin, None, *colour["means"], colour["p"]))
 colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "p"])
 
@@ -195,7 +197,7 @@ colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "
 figures.tower_colours(colours) if len(colours) else Markdown("*There is no run with two towers.*")
 
 # %%
-updates = "an unknown number of" if weights else f"{run.row['history'][-1]['step']:,}"
+updates = "an unknown number of" if others else f"{run.row['history'][-1]['step']:,}"
 long_runs = int((colours.updates.fillna(0) >= verdicts.UPDATES).sum())
 Markdown(
     f"This net was trained with **{updates} updates**. Runs above with at least {verdicts.UPDATES:,} updates:"
@@ -211,20 +213,23 @@ Markdown(
 
 # %%
 made = features.activations(net, test, features.LAYERS)
-class_names = [*net.classes, *(name for name in test.classes if name not in net.classes)]
-true = np.array([class_names.index(name) for name in test.classes])[test.labels]
-unknown = len(class_names) - len(net.classes)  # classes of these images that the net was not trained for
-probabilities = np.pad(made["fc8"].softmax(1), ((0, 0), (0, unknown)))
+class_of = weights.match(net, test)  # the net's class for each class of these images; -1: none
+unknown = [name for name, label in zip(test.classes, class_of, strict=True) if label < 0]
+class_of[class_of < 0] = len(net.classes) + np.arange(len(unknown))
+class_names, true = [*net.classes, *unknown], class_of[test.labels]
+probabilities = np.pad(made["fc8"].softmax(1), ((0, 0), (0, len(unknown))))
 
 # %%
-shown = np.random.default_rng(seed).choice(len(test), 8, replace=False)
+shown = np.random.default_rng(seed).choice(len(test), min(len(test), 8), replace=False)
 figures.predictions(test.gather(shown), true[shown], probabilities[shown], class_names, show_images)
 
 # %%
 errors = loop.score(probabilities, true)
+rates = f"top-1 error **{errors['top1']:.1%}**, top-5 error **{errors['top5']:.1%}**"
+rates = "no error rate, as the net does not know all classes" if unknown else rates
 Markdown(
-    f"Centre view, {errors['n']:,} test images: top-1 error **{errors['top1']:.1%}**, top-5 error"
-    f" **{errors['top5']:.1%}**. Classes of these images that the net does not know: {unknown}."
+    f"Centre view, {errors['n']:,} test images: {rates}. Classes of these images that the net does not"
+    f" know: {len(unknown)}. {', '.join(unknown[:9])}"
 )
 
 # %% [markdown]
@@ -240,8 +245,8 @@ Markdown(
 # class 0: the precision is $(1 + 1/2) / 2$.
 
 # %%
-query, others = torch.zeros(1, 3), torch.tensor([[3.0, 4, 0], [0, 0, 5], [0, 1, 0], [9, 0, 0], [0, 9, 9]])
-tiny, of_class = torch.cdist(query, others), torch.tensor([[True, False, True, False, False]])
+query, five = torch.zeros(1, 3), torch.tensor([[3.0, 4, 0], [0, 0, 5], [0, 1, 0], [9, 0, 0], [0, 9, 9]])
+tiny, of_class = torch.cdist(query, five), torch.tensor([[True, False, True, False, False]])
 assert tiny.argmin() == 2 and features.precision(tiny, of_class, 1) == 1
 assert features.precision(tiny, of_class, 2) == (1 + 1 / 2) / 2
 tiny
@@ -260,8 +265,8 @@ Code(inspect.getsource(features.precision), language="python")
 # %%
 def inputs(images, device="cpu"):
     """What the net is given of images, part by part: float32 (n, 3, size, size)."""
-    for pixels, _ in Feed(images)(torch.arange(len(images)).split(128)):
-        yield net.input(pixels).to(device)
+    for rows in torch.arange(len(images)).split(128):
+        yield net.input(images.gather(rows.numpy())).to(device)
 
 
 # %%
@@ -286,7 +291,7 @@ def beside(rows):
 # the six that are nearest by pixels. Green frames: of the query's class.
 
 # %%
-beside(np.random.default_rng(seed).choice(len(asked), 5, replace=False))
+beside(np.random.default_rng(seed).choice(len(asked), min(len(asked), 5), replace=False))
 
 # %% [markdown]
 # In JupyterLab, choose another query:
@@ -467,19 +472,21 @@ figure
 # %% [markdown]
 # ## Weights that others trained
 #
-# The option `weights` names a file; this notebook then looks at that net instead. Two kinds of files can be
-# read. Neither of them can run code when it is read.
+# The option `weights` names another run or a file; this notebook then looks at that net instead. Two kinds
+# of files that others made can be read. Neither of them can run code when it is read.
 #
 # - **Caffe** (`bvlcalexnet-12.onnx` of the ONNX Model Zoo): the net of the paper with two towers, trained
 #   without colour noise.
-# - **torchvision** (`alexnet-owt-7be5be79.pth`): *not* the net of 2012. It has one tower, fewer kernels in
-#   most layers and no response normalisation; its pixels are in 0..1 and divided by standard deviations.
+# - **torchvision** (`alexnet-owt-7be5be79.pth`, or a checkpoint of a script that trains its `alexnet`): *not*
+#   the net of 2012. It has one tower, fewer kernels in most layers and no response normalisation; its pixels
+#   are in 0..1 and divided by standard deviations.
 #
-# Both know the 1000 classes of ILSVRC-2012 and expect images of 256 pixels. Caffe's images were squashed to
-# a square; here the central square is used.
+# The two files named here know the 1000 classes of ILSVRC-2012 and expect images of 256 pixels. Caffe's
+# images were squashed to a square; here the central square is used. The classes of the test images are
+# matched to the net's by WordNet id (a class folder like `n02086240`), or else by name.
 
 # %%
-paper = features.CAFFE.defaults  # every field of the paper's config has its default
+paper = weights.CAFFE.defaults.replace(precision="auto")  # the paper's config: all fields have their default
 with torch.device("meta"):
     vision, ours = torchvision.models.alexnet(), models.AlexNet(paper.net)
 theirs = [module.weight for module in vision.modules() if hasattr(module, "weight")]
@@ -493,7 +500,7 @@ pd.DataFrame(shapes, index=features.LAYERS, columns=columns)
 # maps of both towers, and its dropout multiplies the outputs in training instead of halving them in testing.
 
 # %%
-differ = paper.changes(features.CAFFE)
+differ = paper.changes(weights.CAFFE)
 table = [(field, *(f"{value:g}" for value in values)) for field, values in differ.items()]
 pd.DataFrame(table, columns=["field", "paper", "Caffe"]).style.hide()
 
@@ -507,7 +514,7 @@ everything = features.precision(away["features"][:9], same[:9], len(searched))
 torch.testing.assert_close(everything, same[:9].double().mean(1))
 
 # %%
-assert weights or abs(errors["top1"] - run.row["metrics"]["centre"]["top1"]) < 0.02
+assert others or abs(errors["top1"] - run.row["metrics"]["centre"]["top1"]) < 0.02
 assert all(((x >= 0) & (x <= 1)).all() for x in [*shares.values(), *code_shares.values(), ranks])
 assert (features.kinds(noise) == "neither").mean() >= 0.99
 assert fc7.shape[1] == net.model.fc7.out_features
@@ -562,9 +569,9 @@ pd.DataFrame(measured, index=["value", "low", "high"]).T.style.format(precision=
 
 # %%
 values = {id: [float(x) for x in bounds] for id, bounds in measured.items()}
-about = {"study": "05_features", "scale": job.scale, "run": {} if weights else measures.key(run.row)}
+about = {"study": "05_features", "scale": job.scale, "run": {} if others else measures.key(run.row)}
 about |= {"queries": len(asked), "among": len(searched), "measured": values}
-if not (weights or options["folder"] or runs.read(**about)):
+if not (others or options["folder"] or runs.read(**about)):
     runs.append(about | runs.provenance(device.split(",")[0]))
 
 # %% [markdown]
@@ -574,9 +581,9 @@ if not (weights or options["folder"] or runs.read(**about)):
 # %%
 rows = runs.read(scale=job.scale) if job.scale == "sample" else runs.everything()
 rows = [row for row in rows if row["scale"] == job.scale and "colour" in row]
-rows += [row for row in ([] if weights else [run.row, about]) if row not in rows]
-listed = job.scale == "sample" or bool(weights) or runs.are_evidence([run.row])
-entries = scorecard.card([] if weights else rows, listed)
+rows += [row for row in ([] if others else [run.row, about]) if row not in rows]
+listed = job.scale == "sample" or bool(others) or runs.are_evidence([run.row])
+entries = scorecard.card([] if others else rows, listed)
 lines = [
     scorecard.cells(entry["claim"], line)
     for entry in entries

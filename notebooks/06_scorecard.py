@@ -29,6 +29,10 @@
 sample: bool = False  # True: also read the rows of generated images, which are not evidence
 
 # %%
+from alexlib.notebook import parameters
+
+parameters(globals())  # checks them
+
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -198,7 +202,7 @@ figures.forest(points, title) if points else Markdown("*No effect is on record y
 # %%
 checks = [row for row in found if row["study"] == "rates"]
 shown(
-    {"scale": row["scale"], "variant": row["variant"], "rate": row["config"]["train"]["lr"]}
+    {"scale": row["scale"], "variant": row["variant"], "rate": f"{row['config']['train']['lr']:g}"}
     | {"validation error, %": 100 * row["history"][-1]["val_top1"] if row["history"] else None}
     for row in checks
 )

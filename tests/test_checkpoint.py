@@ -93,12 +93,26 @@ def test_a_signal_stops_after_a_checkpoint(tmp_path, monkeypatch, undisturbed, n
     assert steps == list(range(step + 1, 3 * STEPS))
 
 
+def test_other_devices_open_a_finished_run_and_refuse_to_go_on_with_another(folder):
+    with pytest.raises(ValueError, match="begun on other devices"):
+        trained(folder=folder, devices=("cpu", "cpu"))
+    one = trained(folder=folder)
+    assert same(trained(folder=folder, devices=("cpu", "cpu")), one)
+
+
 def test_a_second_signal_ends_at_once(folder, monkeypatch):
     before = contents(folder)
     at_step(monkeypatch, lambda step: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
     with pytest.raises(KeyboardInterrupt):
         trained(folder=folder)
     assert contents(folder) == before
+
+
+def test_sigterm_and_an_interrupt_of_the_kernel_are_one_wish(tmp_path, monkeypatch):
+    at_step(monkeypatch, lambda step: [signal.raise_signal(n) for n in (15, 2) if step == 1])
+    with pytest.raises(KeyboardInterrupt):
+        trained(folder=tmp_path)
+    assert (tmp_path / LAST).exists()
 
 
 def test_a_run_outside_the_main_thread_leaves_signals_alone(tmp_path):

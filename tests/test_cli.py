@@ -1,5 +1,6 @@
 """The command line: what commands print and return; training itself is tested elsewhere."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,8 @@ import pytest
 from PIL import Image
 
 from alexlib import __main__, report
-from alexlib.config import ROOT
-from alexlib.study import records
+from alexlib.config import ROOT, runs_root
+from alexlib.study import jobs, records, runs
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def images(tmp_path):
     "words",
     ["train --scale nowhere", "train --set nothing 1", "train --epochs -1", "train --data no/where",
      "report 99", "report 04 -p epochs three", "report 04 -p epochs", "report all -p nothing 1",
-     "data get nothing", "data pack no/where", "bench nothing", "study nothing"],
+     "data get nothing", "data pack no/where", "bench nothing", "protocol nothing",
+     "study a/b", "study mine --variants nothing", "compare nothing none"],
 )  # fmt: skip
 def test_a_mistake_of_the_user_is_an_error_line_and_status_2(command, words):
     code, output, errors = command(*words.split())
@@ -61,6 +63,49 @@ def test_training_leaves_a_row_and_is_opened_the_next_time(command, images):
     code, again, _ = command(*words)
     assert code == 0 and output.endswith(again)
     assert records.read("04_train", "sample", seed=7) == [row]
+
+
+def test_a_trained_net_predicts_is_exported_and_started_from(command, images, tmp_path):
+    words = ["--data", images, "--epochs", "1", "--batch", "4", "--set", "width=0.03125"]
+    words = ["train", *words, "--set", "input=64", "--set", "validation=0.2"]
+    folder = Path(command(*words)[1].split()[-1])
+    shutil.rmtree(runs_root() / "packs")
+    file = f"{images}/val/b/0.png"
+    code, output, errors = command("predict", folder.name, file, "none.png", file, "--top", "1")
+    assert code == 1 and errors.startswith("error: none.png: ")
+    assert output.split()[:3] == ["image", "class", "probability"] and output.count(file) == 2
+    assert command("predict", folder.name, file)[0] == 0
+
+    assert command("export", str(folder), str(tmp_path / "w.pth"))[0] == 0
+    assert command("predict", str(tmp_path / "w.pth"), file)[0] == 2  # it has no mean image
+    code, output, _ = command(*words, "--weights", folder.name)
+    assert code == 0 and f"started from run {folder.name}" in output
+    assert Path(output.split()[-1]) != folder and "weights" in output.split()[-1]
+    (row,) = (row for row in records.read("04_train") if "weights" in row)
+    assert not records.are_evidence([row])
+
+
+def test_a_grid_is_resumed_listed_and_compared_and_says_what_failed(command, images, monkeypatch):
+    words = ["study", "mine", "--data", images, "--epochs", "1", "--set", "batch", "4"]
+    words += ["--set", "width=0.03125", "--set", "input=64", "--seeds", "2"]
+    code, output, _ = command(*words)
+    assert code == 0 and output.count("baseline") == 2
+
+    def no_room(job, *options):
+        if job.variant == "tanh":
+            raise OSError("no room")
+        jobs.run_or_row(job, *options)
+
+    monkeypatch.setattr(runs, "run_or_row", no_room)
+    code, _, errors = command(*words, "--variants", "tanh,no-lrn,baseline")
+    assert code == 1 and "2 of 4 failed" in errors and "mine, sample, tanh, seed 1: OSErr" in errors
+    found = [(row["variant"], row["seed"]) for row in records.read("mine")]
+    assert sorted(found) == [(v, seed) for v in ("baseline", "no-lrn") for seed in (0, 1)]
+
+    code, output, _ = command("runs", "--study", "mine", "--scale", "sample")
+    assert code == 0 and output.count(" 1/1 ") == 4
+    code, output, _ = command("compare", "mine-sample-baseline-seed0", "mine-sample-no-lrn-seed0")
+    assert code == 0 and "lrn " in output and "top-1, ten" in output and "True" in output
 
 
 def test_packing_lists_the_files_that_are_left_out(command, images):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 
 from alexlib.config import PAPER, SOURCE2012
@@ -16,6 +15,7 @@ from alexlib.data.images import Images
 from alexlib.models import build
 from alexlib.study import features
 from alexlib.training.loop import predict
+from alexlib.weights import of_run
 
 CONFIG = SOURCE2012.replace(input=64, classes=3, width=1 / 16, precision="fp32")
 
@@ -37,7 +37,7 @@ def finished(config=CONFIG, devices=None):
 
 @pytest.fixture(scope="module")
 def net():
-    return features.of_run(finished(), images())
+    return of_run(finished(), images())
 
 
 # ---- the net and its activations -----------------------------------------------------------------
@@ -46,7 +46,7 @@ def net():
 @pytest.mark.parametrize("devices", [None, ("cpu", "cpu")])
 def test_a_run_sees_images_as_in_testing(devices):
     run, test = finished(devices=devices), images()
-    net = features.of_run(run, test)
+    net = of_run(run, test)
     scores = features.activations(net, test, ["fc8"], batch=7)["fc8"]
     np.testing.assert_allclose(scores.softmax(1), predict(run.model, test, CONFIG), atol=1e-6)
 
@@ -231,56 +231,3 @@ def test_precision_of_ties_is_the_mean_over_all_choices():
         choices = [nearer + list(some) for some in itertools.combinations(tied, k - len(nearer))]
         expected = np.mean([[same[0, j].item() for j in choice] for choice in choices])
         assert features.precision(distances, same, k).item() == pytest.approx(expected), k
-
-
-# ---- weights by others ---------------------------------------------------------------------------
-
-
-def test_caffes_net_computes_what_its_layers_do(tmp_path):
-    """bvlcalexnet, 1/16 as wide, for 99 pixels, with random weights, as the Model Zoo stores it."""
-    onnx = pytest.importorskip("onnx")
-    shapes = [(6, 3, 11, 11), (16, 3, 5, 5), (24, 16, 3, 3), (24, 12, 3, 3), (16, 12, 3, 3)]
-    shapes += [(256, 64), (256, 256), (7, 256)]
-    w = [torch.randn(shape) * 1.5 / np.prod(shape[1:]) ** 0.5 for shape in shapes]
-    b = [torch.randn(len(weights)) / 10 for weights in w]
-    nodes, arrays = [], []
-    for i, pair in enumerate(zip(w, b, strict=True)):
-        names = [f"w{i}", f"b{i}"]
-        kind = "Conv" if i < 5 else "Gemm"
-        nodes += [onnx.helper.make_node(kind, ["x", *names], ["x"])]
-        nodes += [onnx.helper.make_node("Relu", ["x"], ["x"])]
-        arrays += map(onnx.numpy_helper.from_array, [x.numpy() for x in pair], names)
-    graph = onnx.helper.make_graph(nodes, "alexnet", [], [], arrays)
-    onnx.save(onnx.helper.make_model(graph), tmp_path / "made.onnx")
-
-    def norm_and_pool(x):
-        return F.max_pool2d(F.local_response_norm(x, 5, 1e-4, 0.75, 1.0), 3, 2)
-
-    x = 60 * torch.randn(3, 3, 99, 99)  # red, green, blue; the file wants blue first
-    y = norm_and_pool(F.conv2d(x.flip(1), w[0], b[0], 4).relu())
-    y = norm_and_pool(F.conv2d(y, w[1], b[1], padding=2, groups=2).relu())
-    for i, groups in ((2, 1), (3, 2), (4, 2)):
-        y = F.conv2d(y, w[i], b[i], padding=1, groups=groups).relu()
-    y = F.linear(F.max_pool2d(y, 3, 2).flatten(1), w[5], b[5]).relu()
-    expected = F.linear(F.linear(y, w[6], b[6]).relu(), w[7], b[7])
-    config = features.CAFFE.replace(input=99, width=1 / 16, classes=7)
-    with torch.no_grad():
-        found = features._caffe(tmp_path / "made.onnx", config)(x)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
-    assert expected.std() > 0.01
-
-
-def test_torchvisions_net_computes_what_torchvision_does(tmp_path):
-    torch.manual_seed(0)
-    theirs = torchvision.models.alexnet().eval()
-    torch.save(theirs.state_dict(), tmp_path / "alexnet.pth")
-    net = features.load_weights(tmp_path / "alexnet.pth")
-    pixels = torch.tensor(images(2, 256).pixels)
-    transforms = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
-    x = torch.stack([transforms(image.permute(2, 0, 1)) for image in pixels])
-    torch.testing.assert_close(net.input(pixels), x, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="224 pixels"):
-        net.input(pixels[:, :200, :200])
-    with torch.no_grad():
-        torch.testing.assert_close(net.model(x), theirs(x), rtol=1e-3, atol=1e-5)
-    assert net.model.conv2.weight.shape == (192, 64, 5, 5) and len(net.classes) == 1000

@@ -1,11 +1,14 @@
 """Figures draw the numbers and images that they are given."""
 
+import warnings
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from alexlib import figures
+from alexlib import figures, fonts
 
 
 def history(*errors):
@@ -111,3 +114,25 @@ def test_names_with_the_same_first_part_have_one_colour():
     styles = figures.styles(["a, 1", "a, 2", "b, 1"])
     assert styles["a, 1"]["color"] == styles["a, 2"]["color"] != styles["b, 1"]["color"]
     assert styles["a, 1"]["ls"] == styles["b, 1"]["ls"] != styles["a, 2"]["ls"]
+
+
+def test_epochs_are_whole_numbers():
+    for axis in figures.learning_curves({"a": [history(0.8)]}, chance=0.9).axes:
+        assert all(tick == round(tick) for tick in axis.get_xticks())
+
+
+def test_names_of_classes_in_any_script_are_drawn_with_one_warning_at_most(tmp_path):
+    names = ("\u732b\u72ac", "\u0643\u0644\u0628", "$5 or $_^{", "caf\udce9")
+    pixels, labels = np.zeros((1, 4, 8, 8, 3), np.uint8), np.arange(4)[None]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("ignore", "Glyph")
+        figures.image_rows(pixels, labels, names).savefig(tmp_path / "1.png")
+        figures.predictions(pixels[0], labels[0], np.eye(4), names).savefig(tmp_path / "2.png")
+    assert len({str(warning.message) for warning in caught}) <= 1
+    assert fonts.drawable(["$5 or $_^{"]) == [r"\$5 or \$_^{"]
+
+
+def test_installed_fonts_follow_matplotlibs_own(monkeypatch):
+    found = [SimpleNamespace(name=name) for name in ("SimHei", "Courier", "Noto Sans CJK JP")]
+    monkeypatch.setattr(fonts.font_manager.fontManager, "ttflist", found)
+    assert fonts.family() == ["sans-serif", "Noto Sans CJK JP", "SimHei"]

@@ -12,7 +12,7 @@ from alexlib.config import SOURCE2012
 from alexlib.data import augment
 from alexlib.data.images import Images, generator
 from alexlib.models import build
-from alexlib.training import LossCheck, loop, optim
+from alexlib.training import LossCheck, StuckWarning, loop, optim
 from alexlib.training.loop import Diverged, evaluate
 
 SMALL = {"input": 64, "classes": 3, "width": 1 / 16, "epochs": 3, "batch": 8}
@@ -189,7 +189,7 @@ def test_nan_stops_training_and_prediction():
 
 def test_a_loss_that_stays_at_chance_is_reported_once():
     check = LossCheck(classes=10)
-    with pytest.warns(loop.StuckWarning) as seen:
+    with pytest.warns(StuckWarning) as seen:
         for step in range(500):
             check(torch.tensor(math.log(10)), step)
     assert len(seen) == 1

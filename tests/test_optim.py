@@ -83,5 +83,10 @@ def test_plateau_drops_after_three_epochs_without_a_new_minimum(errors, count):
     assert optim.drops(rows(errors), t) == count
     assert optim.learning_rates(t, rows(errors)) == pytest.approx([0.01 * 0.1 ** min(count, 3)] * 2)
     assert optim.finished(t, rows(errors)) == (count > 3)
-    with pytest.raises(ValueError, match="validation"):
-        optim.drops(rows([None]), t)
+
+
+def test_plateau_asks_for_validation_images_before_training():
+    with pytest.raises(ValueError, match="validation above 0"):
+        optim.validation([], Train(schedule="plateau"))
+    assert optim.validation([], Train(schedule="four-step")) == []
+    assert optim.validation([1], Train(schedule="plateau")) == [1]

@@ -17,8 +17,8 @@ from torchvision.datasets import FakeData
 
 from alexlib.config import runs_root
 from alexlib.data import packing, prepare
+from alexlib.data.decode import read_file
 from alexlib.data.packing import pack, square
-from alexlib.data.prepare import read_file
 
 SIDE = 16
 
@@ -110,7 +110,7 @@ GOOD = {"a.jfif": encoded("JPEG"), "a.avif": encoded("AVIF"), "a.PNG": encoded("
 BAD = {
     "empty": b"",
     "no image": b"<html>404</html>",
-    "no known format": encoded("PCX"),  # Pillow reads it; for others it starts programs
+    "no known format": encoded("EPS"),  # Pillow starts another program for it
     "cut JPEG": encoded("JPEG")[:1500],
     "cut PNG": encoded("PNG")[:1500],
     "header only": b"\xff\xd8\xff" + bytes(99),
@@ -131,6 +131,7 @@ def test_bad_files_are_all_named_or_left_out(folder, tmp_path, monkeypatch):
     (folder / "val/cat/gone.png").symlink_to("nowhere.png")
     with pytest.raises(ValueError) as caught:
         load(folder)
+    assert str(tmp_path) not in str(caught.value)
     skipped, good = load(folder, on_error="skip"), load(tmp_path / "clean")
     found = skipped[0].skipped + skipped[1].skipped
     bad = [f"train/dog/{name}.png" for name in sorted(BAD)]
@@ -151,10 +152,11 @@ def test_a_class_that_loses_all_images_is_an_error(folder):
         load(folder, on_error="skip")
 
 
-def test_a_folder_becomes_two_sets_in_sorted_order(tmp_path):
+def test_a_folder_becomes_two_sets_in_sorted_order(tmp_path, capsys):
     pixels = make_set(tmp_path / "set")
     (tmp_path / "set/train/cat/notes.txt").touch()
     (tmp_path / "set/train/.hidden").mkdir()
+    (tmp_path / "set/train/stray.JPG").write_bytes(encoded("JPEG"))
     (tmp_path / "set/train/cat/.0.png").touch()
     (tmp_path / "set/classes.txt").write_text("dog\thound, Canis\ncat\tcat, Felis catus\n")
     (tmp_path / "set/about.txt").write_text("A copy of a copy\nby nobody\n")
@@ -166,7 +168,9 @@ def test_a_folder_becomes_two_sets_in_sorted_order(tmp_path):
         assert (images.name, images.split, images.classes) == ("set", split, ("cat", "hound"))
         content = str([*expected.shape]).encode() + expected.tobytes() + images.labels.tobytes()
         assert images.fingerprint == hashlib.sha256(content).hexdigest()[:16]
-    assert sets[0].origin == "A copy of a copy; folder of 14 .png files"
+    ignored = "ignored: 1 .txt, 1 hidden, 1 images beside the class folders, folder test/"
+    assert sets[0].origin == f"A copy of a copy; folder of 14 .png files; {ignored}"
+    assert capsys.readouterr().err == f"set: {ignored}\n"
 
 
 def test_mean_and_axes_are_those_of_all_training_pixels(folder):
@@ -210,8 +214,26 @@ WRONG = {  # by what the message must name: what is done to a good folder
     "dog, wolf": lambda folder: (folder / "val/dog").rename(folder / "val/wolf"),
     "dog$": lambda folder: [file.unlink() for file in (folder / "val/dog").iterdir()],
     "train/cow": lambda folder: (folder / "train/cow").symlink_to("nowhere"),
-    "not both": lambda folder: shutil.copytree(folder / "val", folder / "test"),
+    "either val": lambda folder: shutil.copytree(folder / "val", folder / "test"),
 }
+
+
+MISSED = {  # by what is given: what the message must say
+    "set/train": "did you mean .*/set?",
+    "set/train/cat": "did you mean .*/set?",
+    "": "did you mean .*/set?",
+    "set.zip": "unpack it",
+    "zips": "unpack a.zip",
+}
+
+
+@pytest.mark.parametrize("given", MISSED)
+def test_a_folder_above_or_below_and_archives_are_explained(folder, tmp_path, given):
+    (tmp_path / "zips").mkdir()
+    for name in ("set.zip", "zips/a.zip"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=MISSED[given]):
+        load(tmp_path / given)
 
 
 @pytest.mark.parametrize("named", WRONG)
@@ -227,12 +249,12 @@ def test_any_map_style_data_set_is_packed(monkeypatch):
     train = pack(**given, threads=1)["train"]
     for i, (image, label) in enumerate(data[i] for i in range(12)):
         assert train.labels[i] == label and (train.gather([i])[0] == square(image, SIDE)).all()
+    with pytest.raises(ValueError, match="must be images"):
+        pack(**given | {"splits": {"train": data, "test": []}}, threads=1)
     monkeypatch.setattr(packing, "_make", None)
     assert pack(**given)["train"].fingerprint == train.fingerprint
     with pytest.raises(TypeError):  # _make is called
         pack(**given, version="2")
-    with pytest.raises(ValueError):
-        pack(**given | {"splits": {"train": []}})
 
 
 STOPS = [
@@ -320,9 +342,34 @@ def test_sets_that_are_not_there_are_named():
             load(name)
 
 
-def test_a_known_set_is_found_before_a_folder_of_the_same_name(tmp_path, monkeypatch):
+def test_a_known_set_is_found_before_a_folder_of_the_same_name(tmp_path, monkeypatch, capsys):
     make_set(tmp_path / "data/imagenette2", ("n01440764",))
     make_set(tmp_path / "here/imagenette")
     monkeypatch.chdir(tmp_path / "here")
     assert load("imagenette")[0].classes == ("tench",)
+    assert "write ./imagenette" in capsys.readouterr().err
     assert load("./imagenette")[0].classes == ("cat", "dog")
+    assert capsys.readouterr().err == ""
+
+
+NAMES = ["猫", "naïve café", os.fsdecode(b"caf\xe9")]
+
+
+def test_class_folders_may_have_any_name(tmp_path):
+    make_set(tmp_path / "图", NAMES)
+    assert load(tmp_path / "图")[0].classes == ("caf\\xe9", "naïve café", "猫")
+
+
+@pytest.mark.parametrize("colour", ["grey", "black", "white"])
+def test_whole_jpegs_of_one_colour_at_the_end_are_used(folder, colour):
+    for i in range(20):
+        image = Image.fromarray(noise(i, (40, 30)))
+        image.paste(colour, (0, 30 - i, 30, 40))
+        image.save(folder / f"train/cat/{i}.jpg", quality=40 + 2 * i, progressive=i % 2)
+    assert len(load(folder)[0]) == 30
+
+
+def test_a_colour_that_the_palette_lacks_is_black_as_in_other_programs():
+    image = Image.new("P", (20, 20), 9)
+    image.putpalette([255, 0, 0])
+    assert (square(image, SIDE) == 0).all()

@@ -22,13 +22,18 @@ rate: float = 0.1  # learning rate
 photos: bool = True  # show them
 name: str = "a"  # of the run"""
 KEYS = ("commit", "device", "versions")
-TEXT = "# Tiny\n\nInline $x_1$, not `$HOME`.\n\n$$\\sqrt{x}$$"
+TEXT = "# Tiny\n\nInline $x_1$, not `$HOME`, nor $_^{ $5.\n\n$$\\sqrt{x}$$"
 FIGURE = "import matplotlib.pyplot as plt\n\nplt.plot([epochs])"
 BAR = "from tqdm import tqdm\n\nfor _ in tqdm(range(5), mininterval=0):\n    pass"
 SLIDER = "import ipywidgets\n\nipywidgets.IntSlider()"
 PATHS = (
     "import os\n\nfrom alexlib import config\n\nprint(config.__file__, os.path.expanduser('~/x'))"
 )
+TABLE = "import pandas\n\npandas.DataFrame({'error': [0.25]}).style.hide().format('{:.0%}')"
+CALL = """from alexlib.notebook import parameters
+
+options = parameters(globals(), device="auto", data="")
+(name, photos, fields, options)"""
 IMAGES = """import numpy as np
 
 from alexlib.data.images import Images
@@ -62,7 +67,7 @@ def notebook(path, *sources, parameters=PARAMETERS):
 def done(tmp_path_factory):
     """A report, made in an environment that asks for a matplotlib backend without figures."""
     path = tmp_path_factory.mktemp("report") / "10_tiny.ipynb"
-    notebook(path, FIGURE, BAR, SLIDER, PATHS, IMAGES)
+    notebook(path, FIGURE, BAR, SLIDER, PATHS, IMAGES, f"import alexlib.notebook\n{TABLE}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLBACKEND", "Agg")
         out, error = report.run(path, {"epochs": "5"})
@@ -79,6 +84,13 @@ def test_a_report_holds_figures_the_end_of_a_bar_and_no_widget_state(done):
     bar = "".join("".join(output["text"]) for output in outputs(done, 4))
     assert "5/5" in bar and bar.count("%") == 1
     assert "widgets" not in json.loads(done.read_text())["metadata"]
+
+
+def test_a_table_is_text_too_for_reports_as_pdf_and_without_an_address(done):
+    (table,) = (output["data"] for output in outputs(done, 8))
+    text = ["| error |\n", "| ----- |\n", "| 25%   |"]
+    assert table["text/plain"] == table["text/markdown"] == text and "text/html" in table
+    assert "<td" in done.with_suffix(".html").read_text()
 
 
 def test_a_report_says_what_made_it(done):
@@ -124,7 +136,7 @@ def test_a_kernel_that_dies_is_a_failure(tmp_path):
 @pytest.mark.parametrize(
     "given",
     [{"epoch": 3}, {"epochs": "three"}, {"epochs": 3.0}, {"epochs": True}, {"epochs": "None"},
-     {"rate": "0.1,0.2"}, {"rate": False}, {"photos": 1}, {"photos": "false"}, {"name": 7},
+     {"rate": "0.1,0.2"}, {"rate": False}, {"photos": 1}, {"photos": "no"}, {"name": 7},
      {"scale": "imagenet"}, {"scale": "or"}],
 )  # fmt: skip
 def test_what_does_not_fit_the_parameters_is_refused(tmp_path, given):
@@ -144,6 +156,31 @@ def test_what_fits_is_taken_and_text_becomes_a_value(tmp_path):
     assert report.checked(path, expected | {"rate": 1}) == expected | {"rate": 1}
     assert report.checked(path, {}) == {"scale": "sample"}
     assert report.checked(notebook(tmp_path / "17.ipynb", parameters="n: int = 1  # n"), {}) == {}
+
+
+def test_options_and_fields_are_parameters_too_and_paths_are_those_of_the_user(
+    tmp_path, monkeypatch
+):
+    text = f"{PARAMETERS}\nfields: dict = {{'lr': 1}}  # f\noptions: dict = {{}}  # o"
+    where = "import os\n\nos.path.isdir(options['data'])"
+    path = notebook(tmp_path / "18_options.ipynb", CALL, where, parameters=text)
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = {"photos": "false", "data": "set", "batch": "16", "name": "7"}
+    out, error = report.run(path, given, Path("out.ipynb"))
+    assert error == "" and out == tmp_path / "out.ipynb"
+    shown = "".join(outputs(out, 3)[0]["data"]["text/plain"])
+    assert eval(shown) == ("7", False, {"lr": 1, "batch": 16}, {"device": "auto", "data": "set"})
+    assert outputs(out, 4)[0]["data"]["text/plain"] == ["True"]
+    for wrong, meant in (("devcie", "device"), ("batsch", "batch")):
+        with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
+            report.checked(path, {wrong: "1"})
+
+
+@pytest.mark.parametrize("name", ["04", "4", "04_train", "04_train.ipynb", "notebooks/04_train.py"])
+def test_a_notebook_is_found_by_name_number_or_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert report.plan(name, {}) == {report.NOTEBOOKS[4]: {}}
 
 
 def test_all_notebooks_get_the_parameters_that_they_have(tmp_path, monkeypatch):

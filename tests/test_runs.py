@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,15 +18,14 @@ from test_variants import BASELINES, DEPTH, check_of, row_of
 
 from alexlib.config import FIGURE1, ROOT
 from alexlib.data.images import Images
-from alexlib.study import records, runs
+from alexlib.study import records, runs, workers
 from alexlib.study import variants as protocol
 from alexlib.study.runs import Job
 from alexlib.study.variants import Block
 from alexlib.training import checkpoint
 
-TINY = FIGURE1.replace(
-    width=1 / 16, classes=4, input=24, epochs=2, batch=8, target=0, validation=0.25, crop="random"
-)
+TINY = FIGURE1.replace(width=1 / 16, classes=4, input=24, epochs=2, batch=8, target=0)
+TINY = TINY.replace(validation=0.25, crop="random", precision="fp32")
 WILD = TINY.replace(lr=100, decay=1)
 
 
@@ -141,7 +141,7 @@ def test_a_grid_has_the_order_of_its_jobs_and_runs_nothing_twice(monkeypatch):
         runs.grid([], TRAIN, TEST)
 
 
-GRID = """
+GRID = """# a script without the guard `if __name__ == "__main__"`
 import sys
 sys.path.insert(0, "tests")
 from test_runs import TEST, TINY, Job, images, runs
@@ -152,7 +152,9 @@ runs.grid(jobs, images(400, "train"), TEST, workers=2)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="pgrep")
 def test_workers_of_a_stopped_grid_save_and_end(folders):
-    parent = subprocess.Popen([sys.executable, "-c", GRID], cwd=ROOT, start_new_session=True)
+    script = folders / "own.py"
+    script.write_text(GRID)
+    parent = subprocess.Popen([sys.executable, script], cwd=ROOT, start_new_session=True)
     session, saved = str(parent.pid), []
     while len(saved) < 2 and parent.poll() is None:
         time.sleep(0.1)
@@ -166,12 +168,25 @@ def test_workers_of_a_stopped_grid_save_and_end(folders):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_in_one_call_does_not_stop_the_others(tmp_path, workers):
-    files = [tmp_path / name for name in "abc"]
-    with pytest.raises(ValueError, match="'x'") as error:
-        runs.parallel([partial(int, "x"), *(file.touch for file in files)], workers)
-    assert all(file.exists() for file in files)
-    assert workers == 1 or "in _in_worker" in error.value.__notes__[0]
+def test_an_error_in_one_run_does_not_stop_the_others_and_is_named(monkeypatch, workers):
+    monkeypatch.setattr("alexlib.study.workers.cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    config = {"broken": TINY.replace(input=96), "baseline": TINY}  # larger than the images
+    jobs = [Job("99_grid", v, config[v], "cifar10", seed) for seed in (0, 1) for v in config]
+    with pytest.raises(ExceptionGroup, match="2 of 4 failed") as failed:
+        runs.grid(jobs, TRAIN, TEST, workers=workers)
+    assert "99_grid, cifar10, broken, seed 1: ValueError: " in failed.value.message
+    found = sorted((row["seed"], row["device"]) for row in runs.read("99_grid"))
+    assert [seed for seed, _ in found] == [0, 1]
+    if workers == 2:
+        assert all("1 threads" in device for _, device in found)  # its share of two cores
+        assert "in run_or_row" in failed.value.exceptions[0].__notes__[-1]  # the traceback
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_said():
+    with pytest.raises(OSError, match="a worker was killed"):
+        workers.make_all([partial(os._exit, 9), partial(int, "1")], 2)
 
 
 # ---- rows and evidence ---------------------------------------------------------------------------
@@ -276,6 +291,6 @@ def test_the_protocol_is_carried_out_and_nothing_is_done_twice(monkeypatch, fold
     with pytest.raises(ValueError, match="valid ones: try"):
         runs.carry_out(["nothing"])
     monkeypatch.setattr(runs.prepare, "load", lambda *_: (train, train))
-    monkeypatch.setattr(runs, "parallel", None)
+    monkeypatch.setattr(runs, "make_all", None)
     runs.carry_out()
     assert "skipped" in capsys.readouterr().err

@@ -67,6 +67,7 @@ def test_a_block_lists_no_row_that_differs_in_anything():
     assert block_of(row) is BASELINES
     others = [{"data": {"train": a, "test": b}} for a, b in (("other", test), (train, "other"))]
     others += [{"seed": 6}, {"variant": "mine"}, {"study": "04_train"}, {"scale": "imagenette128"}]
+    others += [{"weights": "alexnet.pth sha256:0"}]
     for fields in ({"epochs": 25}, {"width": 0.25}, {"lr": 0.02}, {"precision": "fp32"}):
         config = BASELINES.base.replace(**fields)
         others.append({"config": json.loads(json.dumps(config.as_dict()))})

@@ -9,17 +9,19 @@ import json
 import os
 import re
 import shutil
-import sys
+from collections.abc import Callable
 from functools import partial
+from itertools import chain
+from operator import length_hint
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, SoftFileLock, Timeout
 from joblib import cpu_count
-from PIL import Image
 
 from alexlib.config import runs_root
+from alexlib.data.decode import square
 from alexlib.data.images import Images, in_order, read_pack
+from alexlib.files import lock, sync, try_writing
 from alexlib.progress import bar
 
 LISTED = 20  # images that an error message names
@@ -27,25 +29,28 @@ LISTED = 20  # images that an error message names
 
 def pack(
     name: str,
-    splits: dict,
+    splits: dict | Callable[[], dict],
     classes,
     side: int,
     *,
     ids=(),
     origin: str = "",
     version: str = "",
+    ignored: str = "",
     on_error: str = "raise",
     threads: int | None = None,
 ) -> dict[str, Images]:
     """Packs data sets as squares of `side` pixels, unless that was done, and opens the pack.
 
     Args:
-        splits: map-style data sets of (PIL image, label) by name, one of them "train".
-        classes: the names of the labels 0, 1, ...
+        splits: map-style data sets of (PIL image, label) by name, one of them "train"; or a
+            function that returns them, or `sources.Stream`s: called if there is no pack yet.
+        classes: the names of the labels 0, 1, ...; empty: those of the data set, or the labels.
         ids: of the classes, e.g. the names of their folders.
         origin: where the images come from, for readers.
         version: change it when the images change; otherwise a pack of the same name, classes,
             lengths, side and origin is used again.
+        ignored: is added to the origin, but does not ask for another pack when it changes.
         on_error: "raise" names all images that cannot be read, "skip" leaves them out.
         threads: that read at the same time, one for each core by default. Use 1 for a data set that
             must not be read by several threads at once.
@@ -56,16 +61,17 @@ def pack(
     """
     if on_error not in ("raise", "skip") or side < 1:
         raise ValueError(f"on_error: 'raise' or 'skip', not {on_error!r}; side: 1 or more, {side}")
-    lengths = {split: len(data) for split, data in splits.items()}
-    if "train" not in lengths or 0 in lengths.values():
-        raise ValueError(f"{name}: there must be images in 'train' and in each split: {lengths}")
+    lengths = None if callable(splits) else {split: len(data) for split, data in splits.items()}
     identity = repr([2, side, lengths, [*classes], origin, version]).encode("utf-8", "replace")
     name = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "images"
     folder = runs_root() / "packs" / f"{name}-{side}-{hashlib.sha256(identity).hexdigest()[:16]}"
     if not folder.is_dir():
+        try_writing(folder.parent, "ALEXLIB_RUNS")
         with lock(folder.parent / f".{folder.name}.lock"):
             if not folder.is_dir():  # not made by another process meanwhile
-                about = {"name": name, "classes": [*classes], "ids": [*ids], "origin": origin}
+                about = {"name": name, "classes": [*classes], "ids": [*map(_printable, ids)]}
+                about["origin"] = _printable("; ".join(filter(None, (origin, ignored))))
+                splits = splits() if callable(splits) else splits
                 _make(folder, splits, side, about, on_error, threads or cpu_count())
     sets = read_pack(folder)
     if on_error == "raise":
@@ -73,25 +79,10 @@ def pack(
     return sets
 
 
-def lock(file: Path, waiting: str = "", kind=FileLock):
-    """Acquire a lock, for use in `with`; prints `waiting` if another process has it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    found = kind(file)
-    try:
-        return found.acquire(blocking=False)
-    except Timeout:
-        if waiting:
-            print(f"{waiting} (lock: {file})", file=sys.stderr)
-        return found.acquire()
-    except OSError:
-        if kind is SoftFileLock:
-            raise
-        return lock(Path(f"{file}.soft"), waiting, SoftFileLock)  # a file system without flock
-
-
 def _make(folder: Path, splits: dict, side, about: dict, on_error: str, threads: int) -> None:
     """Writes a pack under another name and renames it when it is complete."""
-    part, count = folder.with_name(f".{folder.name}.part"), sum(map(len, splits.values()))
+    part = folder.with_name(f".{folder.name}.part")
+    count = sum(map(length_hint, splits.values()))  # 0 for a stream
     need, free = (count + 10) * (3 * side**2 + 8), shutil.disk_usage(folder.parent).free
     room = f"in {folder.parent}: make room, or set ALEXLIB_RUNS to a folder elsewhere"
     if need > free:
@@ -100,9 +91,9 @@ def _make(folder: Path, splits: dict, side, about: dict, on_error: str, threads:
     part.mkdir()
     try:
         _write(part, splits, side, about, on_error, threads)
-        _sync(*part.iterdir(), part)
+        sync(*part.iterdir(), part)
         part.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except OSError as error:  # most of all, the disk became full
         raise OSError(f"cannot write ({error}) {room}") from error
     finally:
@@ -110,70 +101,78 @@ def _make(folder: Path, splits: dict, side, about: dict, on_error: str, threads:
 
 
 def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: int) -> None:
-    arrays, lost = {}, set()
+    arrays, labels, lost = {}, {}, set()
     about |= {"fingerprints": {}, "skipped": {}}
-    count = sum(map(len, splits.values()))
+    count = sum(map(length_hint, splits.values())) or None
     with bar(total=count, desc=f"packing {about['name']}", unit=" images") as shown:
         for split, data in splits.items():
-            labels, bad = [], about["skipped"].setdefault(split, [])
+            labels[split], bad = [], about["skipped"].setdefault(split, [])
+            items = range(len(data)) if hasattr(data, "__len__") else data
             total, second = np.zeros((side, side, 3), np.int64), np.zeros((3, 3))
             with open(part / f"{split}.u8", "wb") as file:
-                read = partial(_read, data, side)
-                for found in in_order(read, range(len(data)), threads, 4 * threads):
+                read = partial(_read, data, split, side)
+                for found in in_order(read, items, threads, 4 * threads):
                     shown.update()
                     if len(found) == 2:
                         bad.append(found)
                         continue
                     pixels, label, products = found
                     file.write(pixels)
-                    labels.append(label)
+                    labels[split].append(label)
                     total += pixels
                     second += products
-            if split == "train" and labels:
-                arrays |= statistics(len(labels), total, second)
-            arrays[f"{split}_labels"] = np.array(labels, np.int64)
-            about["fingerprints"][split] = _fingerprint(part / f"{split}.u8", labels, side)
-            lost |= {int(label) for label in getattr(data, "targets", labels)} - {*labels}
+            if split == "train" and labels[split]:
+                arrays |= statistics(len(labels[split]), total, second)
+            lost |= {int(label) for label in getattr(data, "targets", ())} - {*labels[split]}
+    lost |= {split for split, found in labels.items() if not found}
     if on_error == "raise" or lost:
         _refuse(about["name"], [bad for split in splits for bad in about["skipped"][split]])
+    if lost or "train" not in labels:
+        raise ValueError(f"{about['name']}: there must be images in 'train' and in each split")
+    classes = about["classes"] or getattr(splits["train"], "classes", ())
+    about["classes"] = _numbered(labels, [_printable(name) for name in classes])
+    for split, numbers in labels.items():
+        arrays[f"{split}_labels"] = np.array(numbers, np.int64)
+        about["fingerprints"][split] = _fingerprint(part / f"{split}.u8", numbers, side)
     np.savez(part / "arrays.npz", **arrays)
     (part / "about.json").write_text(json.dumps(about, indent=1), "utf-8")
 
 
-def _read(data, side: int, index: int) -> tuple:
+def _read(data, split: str, side: int, item) -> tuple:
     """Pixels, label and sums of RGB products of an image; (file, reason) if it cannot be read."""
     try:
-        image, label = data[index]
+        image, label = data[item]
+        label = label if isinstance(label, str) else int(label)
         pixels = square(image, side)
     except Exception as error:  # decoders raise all kinds of errors on damaged files
-        reason = str(error) or repr(error)
-        file = f"image {index}"
+        reason = re.sub(r"(?<=['\"])/[^'\"]*/", "", str(error) or repr(error))  # no absolute paths
+        file = f"{split}: {item[0] if isinstance(item, tuple) else f'image {item}'}"
         if hasattr(data, "samples"):
-            file = os.path.relpath(data.samples[index][0], Path(data.root).parent)
-        return file, reason
+            file = os.path.relpath(data.samples[item][0], Path(data.root).parent)
+        return _printable(file), _printable(reason)
     rgb = pixels.reshape(-1, 3).astype(np.float64)
-    return pixels, int(label), rgb.T @ rgb
+    return pixels, label, rgb.T @ rgb
 
 
-def square(image: Image.Image, side: int) -> np.ndarray:
-    """The centre square of an image, resized: uint8 RGB (side, side, 3).
+def _numbered(labels: dict[str, list], classes: list[str]) -> list[str]:
+    """Replaces labels that are words by numbers, in place; returns the names of the classes.
 
-    16 bits are scaled to 8; what is transparent becomes white.
+    ValueError: there are labels without a class, for instance -1 for "unknown".
     """
-    if not isinstance(image, Image.Image):
-        raise TypeError(f"not a PIL image, but {type(image).__name__}: leave out the transform")
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
-    image = image.crop((left, top, left + short, top + short))
-    if image.mode[0] in "IF":
-        levels = np.asarray(image)
-        if image.mode == "F" or levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("grey levels beyond 16 bits have no known range")
-        image = Image.fromarray(((levels.astype(np.int64) + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+    words = sorted({label for label in chain(*labels.values()) if isinstance(label, str)})
+    classes = classes or words or [str(n) for n in range(1 + max(chain(*labels.values())))]
+    if words:
+        numbers = {name: number for number, name in enumerate(classes)}
+        for split, found in labels.items():
+            labels[split] = [numbers.get(label, -1) for label in found]
+    if wrong := {*chain(*labels.values())} - {*range(len(classes))}:
+        raise ValueError(f"labels {sorted(wrong)[:9]} have no class: there are {len(classes)}")
+    return classes
+
+
+def _printable(text: str) -> str:
+    """A file name as text: bytes that are not UTF-8 become \\xe9 and the like."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def statistics(count: int, total: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray]:
@@ -212,10 +211,3 @@ def _refuse(name: str, skipped: list[tuple[str, str]]) -> None:
         head = f"{name}: {len(skipped):,} images cannot be used; replace or delete them, or leave"
         head += " them out by on_error='skip' (--on-error skip) if each class keeps an image:"
         raise ValueError("\n".join([head, *lines]))
-
-
-def _sync(*paths: Path) -> None:
-    for path in paths:
-        handle = os.open(path, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)

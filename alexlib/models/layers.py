@@ -53,7 +53,7 @@ class SpatialResponseNorm(nn.Module):
 
     def forward(self, a):
         wide = a.to(torch.promote_types(a.dtype, torch.float32))
-        sums = F.avg_pool2d(wide.square(), self.size, 1, self.size // 2, divisor_override=1)
+        sums = F.avg_pool2d(wide.square(), self.size, 1, self.size // 2) * self.size**2
         return (wide / (1 + self.alpha * sums) ** self.beta).to(a.dtype)
 
     def extra_repr(self):

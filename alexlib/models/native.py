@@ -6,8 +6,12 @@ import hashlib
 import os
 import platform
 import re
+import shlex
+import shutil
 import subprocess
+import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -46,25 +50,36 @@ class ResponseNorm(torch.autograd.Function):
 
 @functools.cache
 def kernels() -> ctypes.CDLL | None:
-    """kernels.c, compiled by $CC or cc; None if ALEXLIB_NATIVE is 0 or if that fails."""
+    """kernels.c, compiled by $CC or a compiler that is found; None if ALEXLIB_NATIVE is 0."""
     if os.environ.get("ALEXLIB_NATIVE") == "0":
         return None
-    compiler, about = (os.environ.get("CC") or "cc").split(), Path("/proc/cpuinfo")
+    given = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), "cc")
+    about = Path("/proc/cpuinfo")
     cpu = re.findall("(?:flags|Features).*", about.read_text())[:1] if about.exists() else []
-    facts = SOURCE.read_bytes(), FLAGS, LINK, compiler, platform.platform(), cpu
+    facts = SOURCE.read_bytes(), FLAGS, LINK, given, platform.platform(), cpu
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alexlib"
     file = cache / f"kernels-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
-    part, compiled = (file.with_suffix(f".{os.getpid()}.{end}") for end in ("part", "o"))
-    run = functools.partial(subprocess.run, check=True, capture_output=True, text=True)
     try:
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            run([*compiler, *FLAGS, "-o", compiled, SOURCE])
-            run([*compiler, *LINK, "-o", part, compiled, "-lm"])
-            compiled.unlink()
-            os.replace(part, file)
-        return ctypes.CDLL(str(file))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or error
-        warnings.warn(f"LRN is slower, {SOURCE.name} was not compiled: {reason}", stacklevel=2)
+        return ctypes.CDLL(str(file)) if file.exists() else _compiled(shlex.split(given), file)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = (getattr(error, "stderr", None) or "").strip() or str(error)
+        text = f"LRN is several times slower: {given!r} did not compile {SOURCE.name}"
+        advice = "set CC to a C compiler that knows -fopenmp, or ALEXLIB_NATIVE=0"
+        warnings.warn(f"{text} ({reason.splitlines()[0]}); {advice}", stacklevel=2)
         return None
+
+
+def _compiled(compiler: list[str], file: Path) -> ctypes.CDLL:
+    """Compile kernels.c, keep the library as `file` if that can be written, and load it."""
+    run = functools.partial(subprocess.run, check=True, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="alexlib-", ignore_cleanup_errors=True) as folder:
+        compiled, made = Path(folder, "kernels.o"), Path(folder, file.name)
+        run([*compiler, *FLAGS, "-o", compiled, SOURCE])
+        run([*compiler, *LINK, "-o", made, compiled, "-lm"])
+        library = ctypes.CDLL(str(made))  # stays loaded when its file is deleted
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(f".{os.getpid()}.part")
+            shutil.copyfile(made, part)
+            os.replace(part, file)
+    return library

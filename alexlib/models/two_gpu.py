@@ -40,9 +40,11 @@ def divide(model: AlexNet, devices) -> AlexNet:
 
 
 def devices_here() -> list[str]:
-    """The names of the devices of this computer."""
-    gpus = torch.cuda.device_count()
-    return ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{i}" for i in range(gpus))]
+    """The names of this computer's devices: "cpu", and e.g. "cuda", "cuda:0", "cuda:1"."""
+    if not torch.accelerator.is_available():
+        return ["cpu"]
+    kind = torch.accelerator.current_accelerator().type
+    return ["cpu", kind, *(f"{kind}:{i}" for i in range(torch.accelerator.device_count()))]
 
 
 def crossings(config: Config) -> list[dict]:
@@ -50,11 +52,11 @@ def crossings(config: Config) -> list[dict]:
 
     Returns a dict for the images, for each layer that reads both towers, and for fc8, whose outputs
     cross: layer, values (numbers that cross in the forward pass, both directions), forward and
-    backward (bytes). Images are float32; activations are bfloat16 if the config trains in bf16.
+    backward (bytes). Images are float32; activations are bfloat16 unless the config says fp32.
     """
     with torch.device("meta"):
         stages = dict(AlexNet(config.net).named_children())
-    image, size = 3 * config.net.input**2, 2 if config.train.precision == "bf16" else 4
+    image, size = 3 * config.net.input**2, 4 if config.train.precision == "fp32" else 2
     rows, inputs = [{"layer": "images", "values": image, "forward": 4 * image, "backward": 0}], 0
     for row in shapes_and_cost(config):
         name, outputs = row["stage"], math.prod(row["output"])

@@ -1,7 +1,6 @@
 """What a trained net has learned (section 6.1): its first kernels, and what it makes of images."""
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,83 +9,12 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 from torch import nn
-from torchvision.models import AlexNet_Weights, alexnet
 from torchvision.ops import masks_to_boxes
 
-from alexlib.config import PAPER, config_from
-from alexlib.data.augment import centre_crop, to_input
 from alexlib.data.images import Feed, Images
-from alexlib.models import build
+from alexlib.foreign import LAYERS as LAYERS
 from alexlib.training.loop import autocast
-
-LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
-CAFFE = PAPER.replace("caffe", input=227, lrn_k=1.0, lrn_alpha=1e-4 / 5, dropout=0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """A trained net and how it is shown images: the centre window, minus a mean, over a std."""
-
-    model: nn.Module  # float32 (N, 3, size, size) to (N, classes); layers named as in LAYERS
-    mean: torch.Tensor  # float32 (size, size, 3), RGB in 0..255
-    classes: tuple[str, ...]
-    origin: str  # where the weights come from
-    std: torch.Tensor | float = 1.0  # (3, 1, 1)
-    precision: str = "fp32"
-
-    def input(self, pixels):
-        """The net's input from uint8 (N, S, S, 3). ValueError: the images are too small."""
-        size, device = len(self.mean), next(self.model.parameters()).device
-        if pixels.shape[1] < size:
-            raise ValueError(f"this net needs images of {size} pixels, not {pixels.shape[1]}")
-        windows = centre_crop(torch.as_tensor(pixels, device=device), size)
-        return to_input(windows, self.mean.to(device)) / torch.as_tensor(self.std, device=device)
-
-
-def of_run(run, images: Images) -> Trained:
-    """The net of a finished run, on one device; `images` are its training images."""
-    config = config_from(run.row["config"])
-    model = build(config).eval()
-    model.load_state_dict(run.model.state_dict())
-    mean = centre_crop(torch.tensor(images.mean), config.net.input)
-    origin, precision = f"run {run.folder.name}", config.train.precision
-    return Trained(model, mean, images.classes, origin, precision=precision)
-
-
-def load_weights(file) -> Trained:
-    """A net that others trained on ImageNet: torchvision's (.pth) or Caffe's (.onnx).
-
-    Caffe's is `bvlcalexnet` of the ONNX Model Zoo: the paper's net, without colour noise.
-    torchvision's `alexnet` has one tower, fewer kernels, no LRN. Neither format can run code.
-    """
-    classes = tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
-    if str(file).endswith(".onnx"):
-        mean = torch.tensor([122.67891434, 116.66876762, 104.00698793]).expand(227, 227, 3)
-        return Trained(_caffe(file), mean, classes, "Caffe's AlexNet")
-    net = alexnet()
-    net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    model, names = nn.Sequential(), iter(LAYERS)
-    for i, stage in enumerate([*net.features, net.avgpool, nn.Flatten(), *net.classifier]):
-        model.add_module(next(names) if hasattr(stage, "weight") else f"stage{i}", stage)
-    mean = torch.tensor([123.675, 116.28, 103.53]).expand(224, 224, 3)
-    std = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
-    return Trained(model.eval(), mean, classes, "torchvision's alexnet", std)
-
-
-def _caffe(file, config=CAFFE) -> nn.Module:
-    import onnx
-
-    graph = onnx.load(file, load_external_data=False).graph
-    arrays = {a.name: torch.tensor(onnx.numpy_helper.to_array(a)) for a in graph.initializer}
-    nodes = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
-    state = {}
-    for name, node in zip(LAYERS, nodes, strict=True):
-        state |= {f"{name}.weight": arrays[node.input[1]], f"{name}.bias": arrays[node.input[2]]}
-    state["conv1.weight"] = state["conv1.weight"].flip(1)  # the file's order: blue, green, red
-    model = build(config).eval()
-    model.load_state_dict(state)
-    model.lrn1.towers = model.lrn2.towers = 1  # its norms sum over the maps of both towers
-    return model
+from alexlib.weights import Trained
 
 
 @contextmanager

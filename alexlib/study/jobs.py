@@ -3,15 +3,15 @@
     job = Job("04_train", "source2012", config_at("source2012", "sample"), "sample", seed=0)
     finished = run(job, train, test)  # trains, resumes, or opens a finished run
 
-A run has a folder below `runs_root()`: config.json, provenance.json, its checkpoint, and when it is
-finished row.json and test.npz. `records.py` says where rows are kept; `runs.py` makes many runs.
+A run's folder below `runs_root()` has config.json, mean.npy, provenance.json and its checkpoint; at
+its end model.safetensors, test.npz, row.json. `records.py` keeps rows, `runs.py` makes many runs.
 """
 
 import hashlib
 import json
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +20,14 @@ import torch
 
 from alexlib.config import Config, config_at, config_from, runs_root
 from alexlib.data.images import Images
-from alexlib.data.packing import lock
+from alexlib.files import lock
 from alexlib.models import build
 from alexlib.study import features
-from alexlib.study.records import append, provenance
-from alexlib.training import checkpoint, loop
+from alexlib.study.records import append, provenance, row_of, try_place
+from alexlib.training import StuckWarning, checkpoint, loop
 from alexlib.training.distributed import from_first, rank
+from alexlib.training.machine import resolved
+from alexlib.weights import MEAN, MODEL, describe, find, identity, save_model, start_from
 
 
 @dataclass(frozen=True)
@@ -37,33 +39,44 @@ class Job:
     config: Config
     scale: str
     seed: int = 0
+    weights: str = ""  # the `weights.identity` of those that it starts from; "": new ones
 
     def __post_init__(self):
-        if type(self.seed) is not int or self.seed < 0:
-            raise ValueError(f"seed {self.seed!r}: expected a whole number from 0")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed {self.seed!r}: expected a whole number from 0 to 2^63 - 1")
 
     @classmethod
-    def training(cls, config: str, scale: str, seed: int = 0, **fields) -> "Job":
+    def training(cls, config: str, scale: str, seed: int = 0, weights: str = "", **fields) -> "Job":
         """The job of notebook 04 and of the command `train`: a config by name, with other fields.
 
         The variant names the fields that are changed, e.g. "source2012+lr=0.001"; epochs, batch and
-        precision do not make a variant.
+        precision do not make a variant. `weights` is a run or a file to start from.
         """
         chosen = config_at(config, scale, **fields)
         own = {key: getattr(chosen.train, key) for key in ("epochs", "batch", "precision")}
         changes = config_at(config, scale, **own).changes(chosen).items()
         names = [config, *(f"{key}={new}" for key, (_, new) in changes)]
-        return cls("04_train", "+".join(names).replace(" ", "")[:120], chosen, scale, seed)
+        names += [f"weights={find(weights).name}"] if weights else []
+        variant, source = "+".join(names).replace(" ", "")[:120], weights and identity(weights)
+        return cls("04_train", variant, chosen, scale, seed, source)
+
+    def __str__(self) -> str:
+        return f"{self.study}, {self.scale}, {self.variant}, seed {self.seed}"
+
+    def on(self, device: str) -> "Job":
+        """The job with the precision that "auto" means on a device."""
+        return replace(self, config=resolved(self.config, device))
 
     @classmethod
     def of(cls, row: dict) -> "Job":
         """The job of a run, from its row or its config.json."""
-        names = (row[key] for key in ("study", "variant"))
-        return cls(*names, config_from(row["config"]), row["scale"], row["seed"])
+        about = config_from(row["config"]), row["scale"], row["seed"], row.get("weights", "")
+        return cls(row["study"], row["variant"], *about)
 
     def as_dict(self) -> dict:
         """The fields of a row that say what was trained."""
         about = {key: getattr(self, key) for key in ("study", "variant", "seed", "scale")}
+        about |= {"weights": self.weights} if self.weights else {}
         return about | {"spec": self.config.name, "config": self.config.as_dict()}
 
 
@@ -82,8 +95,8 @@ class Run:
 def run_name(job: Job, train: Images) -> str:
     """The name of a run's folder; it depends on all settings and on the training images."""
     changes = {key: value for key, (value, _) in job.config.changes(job.config.defaults).items()}
-    settings = json.dumps([changes, train.fingerprint], sort_keys=True)
-    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    about = [changes, train.fingerprint, *filter(None, [job.weights])]
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
     return f"{job.study}-{job.scale}-{job.variant}-seed{job.seed}-{digest}"
 
 
@@ -98,16 +111,21 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
 
     Raises: as `training.loop.fit`.
     """
+    job = job.on(device)
     folder = runs_root() / (name or run_name(job, train))
-    with _alone(folder):
+    with _alone(folder, job, train, test):
         model, history = _trained(job, train, folder, device, progress)
         trained_now = from_first(not (folder / "row.json").exists())
         if trained_now:
             about, found = _tested(job, model, train, test, device)
-            if rank() == 0:
+        if rank() == 0:
+            if not (folder / MODEL).exists():
+                save_model(folder, model)
+            if trained_now:
                 save = partial(np.savez_compressed, **found)
                 checkpoint.atomic_write(folder / "test.npz", save)
-                _write_json(folder / "row.json", _row(job, train, test, folder, history, about))
+                row = row_of(job.as_dict(), train, test, folder, history, about)
+                _write_json(folder / "row.json", row)
     row, found = from_first(_kept(folder) if rank() == 0 else None)
     if rank() == 0:
         append(row)
@@ -116,30 +134,32 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
 
 def check_rate(job: Job, train: Images, test: Images, epochs: int) -> None:
     """Train the first epochs of a run, which resumes from them; append a row of study "rates"."""
+    job = job.on("cpu")
     folder = runs_root() / run_name(job, train)
     about = {"study": "rates", "of": job.study, "epochs": epochs}
     try:
-        with _alone(folder):
+        with _alone(folder, job, train, test):
             _trained(job, train, folder, finish=epochs)
     except loop.Diverged as error:
         about["diverged"] = str(error)
-    append(_row(job, train, test, folder, checkpoint.history(folder)[:epochs], about))
+    append(row_of(job.as_dict(), train, test, folder, checkpoint.history(folder)[:epochs], about))
 
 
 def run_or_row(job: Job, train: Images, test: Images, device: str = "cpu") -> None:
     """A run whose row is all that is wanted; if it diverges, its row says so and has no errors."""
+    job = job.on(device)
     try:
-        with warnings.catch_warnings(action="ignore", category=loop.StuckWarning):
+        with warnings.catch_warnings(action="ignore", category=StuckWarning):
             run(job, train, test, device=device, progress=f"{job.variant}, seed {job.seed}: ")
     except loop.Diverged as error:
         folder = runs_root() / run_name(job, train)
         history, about = checkpoint.history(folder), {"diverged": str(error)}
-        append(_row(job, train, test, folder, history, about))
+        append(row_of(job.as_dict(), train, test, folder, history, about))
 
 
 def opened(job: Job, train: Images, test: Images) -> Run | None:
     """The finished run of a job with its trained net; None if it is not on this machine."""
-    finished = (runs_root() / run_name(job, train) / "row.json").exists()
+    finished = (runs_root() / run_name(job.on("cpu"), train) / "row.json").exists()
     return run(job, train, test, progress=False) if finished else None
 
 
@@ -162,9 +182,8 @@ def weights_so_far(name: str, train: Images, test: Images, device: str = "cpu") 
     job = Job.of(json.loads((folder / "config.json").read_text()))
     model = _net(job, device).to(device.split(",")[0])
     model.load_state_dict(checkpoint.weights(folder))
-    history = checkpoint.history(folder)
     about, found = _tested(job, model, train, test, device)
-    row = _row(job, train, test, folder, history, about)
+    row = row_of(job.as_dict(), train, test, folder, checkpoint.history(folder), about)
     return Run(row, model, found, folder, test.labels, False)
 
 
@@ -182,19 +201,23 @@ def _held_out(job: Job, train: Images) -> tuple[Images, Images]:
 
 def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True, finish=None):
     """The model and its history, trained, resumed or opened in a folder."""
-    if rank() == 0 and not (folder / "config.json").exists():
-        _write_json(folder / "provenance.json", provenance(device))
-        _write_json(folder / "config.json", job.as_dict())
+    if rank() == 0 and not (folder / MEAN).exists():  # a new run, or one of an older version
+        if not (folder / "config.json").exists():
+            _write_json(folder / "provenance.json", provenance(device))
+        describe(folder, job.as_dict(), train)
     model, fitted, val = _net(job, device), *_held_out(job, train)
+    if job.weights and not (folder / checkpoint.LAST).exists():
+        start_from(job.weights, model, job.config)
     options = {"folder": folder, "finish": finish, "progress": progress}
     first = device.split(",")[0]
     return model, loop.fit(model, fitted, val, job.config, seed=job.seed, device=first, **options)
 
 
-def _alone(folder: Path):
-    """A lock on the folder of an unfinished run: another process waits until it is finished."""
+def _alone(folder: Path, job: Job, train: Images, test: Images):
+    """A lock on the folder of an unfinished run, whose row can be written; other processes wait."""
     if rank() > 0 or (folder / "row.json").exists():
         return nullcontext()
+    try_place(job.as_dict(), [train.fingerprint, test.fingerprint])
     return lock(folder / ".lock", f"{folder.name}: in progress in another process, waiting")
 
 
@@ -215,28 +238,6 @@ def _tested(job: Job, model, train, test, device) -> tuple[dict, dict]:
         **features.tower_colour(model),
     }
     return about, {v: p.astype(np.float16) for v, p in found.items()}
-
-
-def _row(job: Job, train, test, folder: Path, history: list[dict], about: dict) -> dict:
-    """The row of a run in a folder; `about` has the fields that not every row has."""
-    speeds = [epoch["pictures_per_second"] for epoch in history]
-    return {
-        **job.as_dict(),
-        "metrics": {},
-        "history": history,
-        "pictures_per_second": float(np.median(speeds)) if speeds else None,
-        "data": {
-            "name": test.name,
-            "origin": test.origin,
-            "train": train.fingerprint,
-            "test": test.fingerprint,
-            "pictures": [len(train), len(test)],
-            "left_out": len(train.skipped) + len(test.skipped),
-        },
-        "seconds": sum(epoch["seconds"] for epoch in history),
-        **json.loads((folder / "provenance.json").read_text()),
-        **about,
-    }
 
 
 def _kept(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:

@@ -115,12 +115,15 @@ def search(run: Callable, rates: list[float], target: float, start: float) -> tu
 def at_best_rates(rows: list[dict], config: Config) -> dict[tuple[str, str], list[dict]]:
     """The runs that count, by (stack, activation), trained as `config` but for the learning rate.
 
-    Seed 0 chooses the rate; the other seeds at that rate count, or seed 0 if there are none.
+    A config with precision "auto" stands for both. Seed 0 chooses the rate; the other seeds at that
+    rate count, or seed 0 if there are none.
     """
     nets = defaultdict(list)
     for row in rows:
         own = config_from(row["config"])
-        if own.train == config.replace(lr=own.train.lr).train and own.augment == config.augment:
+        free = ("lr", "precision") if config.train.precision == "auto" else ("lr",)
+        same = config.replace(**{field: getattr(own.train, field) for field in free})
+        if (own.train, own.augment) == (same.train, same.augment):
             nets[own.net.stack, own.net.activation].append((own.train.lr, row))
     counted = {}
     for net, runs in nets.items():

@@ -9,7 +9,6 @@ runs.
 import json
 import math
 import platform
-import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +18,15 @@ import pandas as pd
 import torch
 import torchvision
 
-from alexlib.config import ROOT, reports_root, runs_root
-from alexlib.data.packing import lock
+from alexlib.config import reports_root, runs_root
+from alexlib.files import lock, try_writing
 from alexlib.study import measures
 from alexlib.study.variants import block_of, chosen_rate
 from alexlib.training.checkpoint import atomic_write
 from alexlib.training.distributed import world
+from alexlib.training.machine import commit, device_name
+
+MARKS = ("superseded", "withdrawn")  # fields that are added to a wrong row, with the reason
 
 
 def path(study: str, scale: str, is_evidence: bool) -> Path:
@@ -39,14 +41,18 @@ def read(study: str | None = None, scale: str | None = None, **wanted) -> list[d
 
     Raises ValueError if a line is not a row; a last line that was cut off is ignored.
     """
-    roots, name = (reports_root(), runs_root(), reports_root() / "sample"), study or "*"
-    found = _parsed(file for root in roots for file in root.glob(f"results/{name}.jsonl"))
     wanted |= {key: value for key, value in (("study", study), ("scale", scale)) if value}
     return [
         row
-        for row in found
+        for row in read_all(study or "*")
         if "superseded" not in row and all(row.get(key) == wanted[key] for key in wanted)
     ]
+
+
+def read_all(study: str = "*") -> list[dict]:
+    """All rows of a study, or of all, superseded ones too."""
+    roots = reports_root(), runs_root(), reports_root() / "sample"
+    return _parsed(file for root in roots for file in root.glob(f"results/{study}.jsonl"))
 
 
 def everything() -> list[dict]:
@@ -91,16 +97,38 @@ def evidence(found: list[dict]) -> list[dict]:
 def append(row: dict) -> None:
     """Add a row to its study's file, unless it is there; it is on the disk when this returns.
 
+    A row that was marked as superseded, or with a number withdrawn, is there and is not added.
+
     Several processes may append to the same file. A last line that was cut off is left out.
     """
     new = json.dumps(row, allow_nan=False).encode()
+    if _is_known(json.loads(new)):  # without a lock: finished runs are opened on read-only disks
+        return
     with lock(runs_root() / "rows.lock"):
-        if json.loads(new) in read(row["study"], row["scale"]):
+        if _is_known(json.loads(new)):
             return
         file = path(row["study"], row["scale"], _is_new_evidence(row))
         lines = file.read_bytes().split(b"\n") if file.exists() else []
         kept = [line for line in lines if _is_row(line)]
         atomic_write(file, lambda out: out.write(b"\n".join([*kept, new, b""])))
+
+
+def _is_known(new: dict) -> bool:
+    known = ({k: row[k] for k in row if k not in MARKS} for row in read_all(new["study"]))
+    return new in known
+
+
+def try_place(run: dict, data: list[str]) -> None:
+    """OSError that says what to set, if the row of a run to come cannot be written.
+
+    Args:
+        run: what is to be trained, `Job.as_dict`; data: the fingerprints of its images.
+    """
+    row = run | {"data": dict(zip(("train", "test"), data, strict=True))}
+    folder = path(row["study"], row["scale"], _is_new_evidence(row)).parent
+    is_run = folder == runs_root() / "results"
+    try_writing(runs_root(), "ALEXLIB_RUNS")
+    try_writing(folder, "ALEXLIB_RUNS" if is_run else "ALEXLIB_REPORTS")
 
 
 def _is_new_evidence(row: dict) -> bool:
@@ -137,8 +165,10 @@ COLUMNS += ["centre_top1", "centre_top5", "training", "overfitting", "seconds"]
 COLUMNS += ["images_per_second", "diverged", "commit", "device", "row"]
 
 
-def rows(found: list[dict]) -> pd.DataFrame:
+def rows(found: list[dict] | None = None) -> pd.DataFrame:
     """A DataFrame with one line for each row of a run, in their order; NaN where a row lacks it.
+
+    Without arguments: all runs on record, evidence and others, superseded rows left out.
 
     Columns:
         study, scale, variant, seed: as in the row; spec: name of the config; lr: learning rate
@@ -149,7 +179,8 @@ def rows(found: list[dict]) -> pd.DataFrame:
         diverged: whether the run diverged; it then has no errors
         commit, device: with what it was trained; row: the whole row, a dict
     """
-    return pd.DataFrame([_columns(row) for row in measures.trained(found)], columns=COLUMNS)
+    found = measures.trained(read() if found is None else found)
+    return pd.DataFrame([_columns(row) for row in found], columns=COLUMNS)
 
 
 def _columns(row: dict) -> dict:
@@ -176,37 +207,40 @@ def _columns(row: dict) -> dict:
     }
 
 
+def row_of(run: dict, train, test, folder: Path, history: list[dict], about: dict) -> dict:
+    """The row of a run in a folder; `about` has the fields that not every row has.
+
+    Args:
+        run: what was trained, `Job.as_dict`; train, test: its images.
+    """
+    speeds = [epoch["pictures_per_second"] for epoch in history]
+    return {
+        **run,
+        "metrics": {},
+        "history": history,
+        "pictures_per_second": float(np.median(speeds)) if speeds else None,
+        "data": {
+            "name": test.name,
+            "origin": test.origin,
+            "train": train.fingerprint,
+            "test": test.fingerprint,
+            "pictures": [len(train), len(test)],
+            "left_out": len(train.skipped) + len(test.skipped),
+        },
+        "seconds": sum(epoch["seconds"] for epoch in history),
+        **json.loads((folder / "provenance.json").read_text()),
+        **about,
+    }
+
+
 def provenance(device: str) -> dict:
     """Device, versions, commit (with "+" if alexlib was changed since) and time of the start."""
     modules = {"torch": torch, "torchvision": torchvision, "numpy": np}
     versions = {name: module.__version__ for name, module in modules.items()}
-    names = " + ".join(dict.fromkeys(_device_name(part) for part in device.split(",")))
+    names = " + ".join(dict.fromkeys(device_name(part) for part in device.split(",")))
     return {
         "device": names + (f" x {world()}" if world() > 1 else ""),
         "versions": {"python": platform.python_version(), **versions},
-        "commit": _commit(),
+        "commit": commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _device_name(device: str) -> str:
-    """The GPU's name; for a CPU its model and the number of threads."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info, model = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
-    for line in info.read_text().splitlines() if info.exists() else ():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-    return f"{model}, {torch.get_num_threads()} threads"
-
-
-def _commit() -> str:
-    def git(*words):
-        command = ["git", "-C", str(ROOT), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", "alexlib")
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

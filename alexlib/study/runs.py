@@ -5,24 +5,16 @@
 What notebooks use of single runs (`jobs.py`) and of rows (`records.py`) is found here, too.
 """
 
-import os
-import signal
 import sys
-import threading
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
-from multiprocessing import active_children
 
 import pandas as pd
 import torch
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky import get_reusable_executor
 
 from alexlib.config import SCALES
 from alexlib.data import prepare
 from alexlib.data.images import Images
-from alexlib.progress import bar
 from alexlib.study import measures
 from alexlib.study.jobs import (
     Job,
@@ -37,7 +29,7 @@ from alexlib.study.jobs import (
 )
 from alexlib.study.records import append, are_evidence, everything, provenance, read, rows
 from alexlib.study.variants import BLOCKS, Block, chosen_rate
-from alexlib.training import Stop
+from alexlib.study.workers import make_all
 
 __all__ = ["Job", "Run", "carry_out", "check_rate", "grid", "opened", "probabilities", "run"]
 __all__ += ["append", "are_evidence", "everything", "provenance", "read", "rows"]
@@ -45,7 +37,13 @@ __all__ += ["run_name", "weights_so_far"]
 
 
 def grid(
-    jobs: Iterable[Job], train: Images, test: Images, *, device: str = "cpu", workers: int = 1
+    jobs: Iterable[Job],
+    train: Images,
+    test: Images,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    scheduler: str = "",
 ) -> pd.DataFrame:
     """The rows of jobs, in their order (`records.rows`); jobs without a row on record are run.
 
@@ -55,14 +53,20 @@ def grid(
 
     Args:
         workers: runs at a time, each in a process with its share of the cores; -1: one per core.
+        scheduler: address of a Dask scheduler, e.g. "tcp://host:8786", whose workers make the runs.
+
+    Raises: as `workers.make_all`; after all runs that can be made.
     """
-    jobs = list(jobs)
+    jobs = [job.on(device) for job in jobs]
     if not jobs:
         raise ValueError("no jobs: give at least one variant and one seed")
-    parallel(
-        [partial(run_or_row, job, train, test, device) for job in _missing(jobs, train)], workers
-    )
-    return rows([_on_record(job, train) for job in jobs])
+    calls = [partial(run_or_row, job, train, test, device) for job in _missing(jobs, train)]
+    make_all(calls, workers, scheduler)
+    found = [_on_record(job, train) for job in jobs]
+    if None in found:
+        text = "it is marked as superseded, or workers write to a disk that is not shared"
+        raise OSError(f"no row of {jobs[found.index(None)]}: {text}")
+    return rows(found)
 
 
 def _missing(jobs: list[Job], train: Images) -> list[Job]:
@@ -101,7 +105,7 @@ def carry_out(blocks: list[str] | None = None, jobs: int = 2) -> None:
         for what, find in (("rate checks", _checks), ("runs", _runs), ("halvings", _halvings)):
             calls = find(block, train, test)
             print(f"{block.id}: {len(calls)} {what} to do", file=sys.stderr)
-            parallel(calls, jobs, threads=1)
+            make_all(calls, jobs)
         _average(block, train, test)
 
 
@@ -162,77 +166,3 @@ def _average(block: Block, train: Images, test: Images) -> None:
         found = measures.ensemble(*zip(*nets, strict=True), test.labels)
         if not read("measures", block.scale, kind="ensemble", runs=found["runs"]):
             append(found | provenance("cpu"))
-
-
-# ---- processes -----------------------------------------------------------------------------------
-
-
-def parallel(calls: list[Callable], workers: int, threads: int | None = None) -> None:
-    """Make all calls, `workers` at a time, each in a process with `threads` threads.
-
-    SIGINT or SIGTERM stops the calls in progress (training saves a checkpoint after the step) and
-    then raises KeyboardInterrupt or SystemExit here; a second signal ends everything at once. If
-    this process dies, the workers finish their calls. After an error in one call the others are
-    still made; then it is raised. One worker, or one call, needs no process and is made here.
-
-    Args:
-        threads: of each process; None: an equal share of the cores.
-    """
-    errors = []
-    if workers == 1 or len(calls) < 2:
-        for call in calls:
-            try:
-                call()
-            except Exception as error:
-                errors.append(error)
-    else:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # workers inherit it
-        options = {"inner_max_num_threads": threads, "initializer": _start_worker}
-        with _StopWorkers() as stop, parallel_config("loky", **options):
-            tasks = (delayed(_in_worker)(call) for call in calls if not stop.asked)
-            lazily = {"pre_dispatch": "n_jobs", "return_as": "generator_unordered"}
-            done = Parallel(workers, batch_size=1, **lazily)(tasks)
-            shown = bar(iterable=done, desc="runs", total=len(calls), unit="run")
-            errors = [error for error in shown if error]
-    if errors:
-        raise errors[0]
-
-
-class _StopWorkers(Stop):
-    """Passes the first SIGINT or SIGTERM on to the workers as SIGTERM; at the end they are gone."""
-
-    def _ask(self, *signal_and_frame) -> None:
-        super()._ask(*signal_and_frame)
-        for worker in active_children():
-            worker.terminate()
-
-    def __exit__(self, *_) -> None:
-        get_reusable_executor(reuse=True).shutdown()  # waits for the workers to exit
-        super().__exit__(None)
-
-
-stopped = threading.Event()  # in a worker: SIGTERM has come between two calls
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-
-
-def _in_worker(call: Callable) -> Exception | None:
-    """Make a call, which SIGTERM ends; returns its error with the traceback as a note.
-
-    An exception, SystemExit too, would make joblib kill the other workers.
-    """
-    try:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        if not stopped.is_set():
-            call()
-    except SystemExit:
-        pass
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        return error
-    finally:
-        signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    return None

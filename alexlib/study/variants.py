@@ -160,7 +160,8 @@ class Block:
 
     @property
     def base(self) -> Config:
-        return config_at(CONFIGS[self.config], self.scale, **self.fields)
+        fields = {"precision": "bf16"} | self.fields
+        return config_at(CONFIGS[self.config], self.scale, **fields)
 
     def config_of(self, variant: str, lr: float | None = None) -> Config:
         """The config of a variant, with another learning rate if one is given.
@@ -176,6 +177,8 @@ class Block:
 
     def lists(self, row: dict) -> bool:
         """Whether the row of a run, or of a rate check, is one of this block."""
+        if row.get("weights"):  # of another run or of others: not trained from the beginning
+            return False
         if [row["data"]["train"], row["data"]["test"]] != self.data or row["scale"] != self.scale:
             return False
         is_check = row["study"] == "rates" and row["of"] == self.study

@@ -1,6 +1,5 @@
 """Training: start with `loop.py`. This file has the parts of the loop that are not science."""
 
-import ctypes
 import math
 import multiprocessing
 import signal
@@ -14,6 +13,11 @@ from tqdm import tqdm
 from alexlib.progress import bar, in_notebook
 from alexlib.training.distributed import rank
 
+FEW_STEPS = 200
+FEW = (
+    "in all (epochs x images / batch) are too few for a net to learn from new weights: raise"
+    " epochs, lower batch, or start from trained weights"
+)
 READ_EVERY = 50  # steps between two looks at the loss, each of which waits for the GPU
 CAUSES = (
     "common causes: a learning rate that is too high; pixels on another scale than 0..255 minus"
@@ -51,9 +55,11 @@ class LossCheck:
 
 
 class Stop:
-    """Inside `with`, the first SIGINT or SIGTERM only sets `asked`; the next one acts as usual.
+    """Inside `with`, the first SIGINT or SIGTERM only sets `asked`; the same again acts as usual.
 
-    It does nothing if not `wanted` or outside the main thread. Ignored signals stay ignored.
+    Systemd and Slurm send SIGTERM to a report and to its kernel, and the report interrupts the
+    kernel: two signals, one wish. It does nothing if not `wanted` or outside the main thread.
+    Ignored signals stay ignored.
     """
 
     def __init__(self, wanted: bool = True):
@@ -69,7 +75,7 @@ class Stop:
 
     def _ask(self, number, _frame) -> None:
         self.asked = number
-        self._restore()
+        signal.signal(number, self.handlers[number])
 
     def _restore(self) -> None:
         for number, handler in self.handlers.items():
@@ -88,14 +94,14 @@ class Stop:
 class Progress:
     """A tqdm bar over images, and lines that stay; silent in workers and on ranks above 0.
 
-    Only terminals and notebooks get the bar. There is a line for each epoch, or for the whole run
-    if `wanted` is a text, which is put in front of it.
+    Only terminals and notebooks get the bar. There is a line that says where it runs (`about`) and
+    one for each epoch, or one for the whole run if `wanted` is a text, which is put in front of it.
     """
 
     def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
         self.silent = not wanted or rank() > 0 or multiprocessing.parent_process() is not None
         self.prefix = wanted if isinstance(wanted, str) else ""
-        self.batch, self.last = batch, ""
+        self.batch, self.last, self.about = batch, "", ""
         self.lines = sys.stdout if in_notebook() else sys.stderr
         self.bar = bar(
             desc=self.prefix.rstrip(": "),
@@ -105,13 +111,22 @@ class Progress:
             disable=self.silent,
         )
 
+    def begin(self, about: str) -> "Progress":
+        """For use in `with`; `about` says where the net is trained."""
+        self.about = about
+        if not self.prefix and self.bar.n < self.bar.total:
+            self.line(self.about)
+            if self.bar.total < FEW_STEPS * self.batch:
+                self.line(f"{self.bar.total // self.batch} steps {FEW}")
+        return self
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_) -> None:
         self.bar.close()
-        if self.prefix:
-            self.line(self.last)
+        if self.prefix and self.last:
+            self.line(f"{self.last}, {self.about}")
 
     def update(self, totals) -> None:
         """Move the bar on; whenever it is drawn, prepare the next text, which waits for a GPU."""
@@ -132,17 +147,3 @@ class Progress:
     def line(self, text: str) -> None:
         if text and not self.silent:
             tqdm.write(self.prefix + text, file=self.lines)
-
-
-def keep_freed_memory(device: str) -> None:
-    """Let glibc keep freed blocks below 1 GiB for the next step (CPUs on Linux).
-
-    Returning them to the system page by page takes a good part of a step: docs/performance.md.
-    """
-    if torch.device(device).type == "cpu" and sys.platform == "linux":
-        try:
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-            libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
-        except (OSError, AttributeError):  # another C library
-            pass

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from alexlib.config import Config
+from alexlib.files import sync
 from alexlib.training.distributed import from_first, rank
 
 LAST, BEFORE, DAMAGED = "checkpoint.pt", "checkpoint.before.pt", "checkpoint.damaged.pt"
@@ -33,8 +34,7 @@ def atomic_write(file: Path, fill: Callable, before: Path | None = None) -> None
     try:
         with open(temporary, "wb") as out:
             fill(out)
-            out.flush()
-            os.fsync(out.fileno())
+        sync(temporary)
         if before and file.exists():
             os.replace(file, before)
         os.replace(temporary, file)
@@ -109,7 +109,12 @@ class Checkpoints:
             if (self.folder / LAST).exists():  # else `save` would rename it to BEFORE
                 os.replace(self.folder / LAST, self.folder / DAMAGED)
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError:  # parameters of two towers, or of one net; a finished run needs none
+            if len(state["history"]) < self.settings["train.epochs"]:
+                advice = "give the same device or devices as then"
+                raise ValueError(f"{self.folder} was begun on other devices: {advice}") from None
         return state["history"], state["begun"]
 
 

@@ -1,4 +1,4 @@
-"""Several processes that train one net, and the choice of devices.
+"""Several processes that train one net.
 
 `torchrun --nproc-per-node=4 -m alexlib train ...` starts four. Rank r trains on the r-th quarter of
 every mini-batch and gradients are averaged. In a single process all of this does nothing.
@@ -12,51 +12,29 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from alexlib.models.two_gpu import devices_here
-
 TIMEOUT = timedelta(seconds=50)  # a rank that does not answer for so long has died
-
-
-def pick_device(name: str = "auto") -> str:
-    """The device, if this computer has it; "auto": a GPU if there is one; "cuda:0,cuda:1": both."""
-    valid = devices_here()
-    if name == "auto":
-        return "cuda" if "cuda" in valid else "cpu"
-    for device in name.split(","):
-        if device not in valid:
-            raise ValueError(f"no device {device!r}: valid ones here: auto, {', '.join(valid)}")
-    return name
-
-
-def pick_towers(name: str = "auto", scale: str = "sample") -> str:
-    """The devices of a net with two towers; "auto": two GPUs, or one, or the CPU.
-
-    At the sample scale the CPU is used twice to show the division, which is slower than one net.
-    """
-    gpus = torch.cuda.device_count()
-    if name != "auto" or gpus == 1:
-        return pick_device(name)
-    return "cuda:0,cuda:1" if gpus else "cpu,cpu" if scale == "sample" else "cpu"
 
 
 def start(device: str) -> str:
     """Join the other processes of torchrun; returns the device, or pair of devices, of this one.
 
-    Every rank gets GPUs of its own, by LOCAL_RANK: one for "cuda", two for "cuda:0,cuda:1".
+    Every rank gets GPUs of its own, by LOCAL_RANK: one for "cuda", two for "cuda:0,cuda:1". The
+    same holds for other accelerators of torch.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
         return device
     names, local = device.split(","), int(os.environ["LOCAL_RANK"])
-    each, here = device.count("cuda"), torch.cuda.device_count()
+    kind, each = torch.device(names[0]).type, sum(name != "cpu" for name in names)
+    here = torch.accelerator.device_count()
     if (local + 1) * each > here:
         raise ValueError(
             f"local rank {local} needs {each} GPUs of its own, but this machine has {here}:"
             f" give --nproc-per-node={here // each} at most"
         )
     if each:
-        names = [f"cuda:{local * each + i}" for i in range(each)]
-        torch.cuda.set_device(names[0])
-    dist.init_process_group("nccl" if each else "gloo", timeout=TIMEOUT)
+        names = [f"{kind}:{local * each + i}" for i in range(each)]
+        torch.accelerator.set_device_index(local * each)
+    dist.init_process_group(dist.get_default_backend_for_device(kind), timeout=TIMEOUT)
     return ",".join(names)
 
 

@@ -13,10 +13,9 @@ from alexlib.config import Config
 from alexlib.data import augment
 from alexlib.data.images import Feed, Images, generator, order
 from alexlib.training import CAUSES, Diverged, LossCheck, Progress, Stop, optim
-from alexlib.training import StuckWarning as StuckWarning
-from alexlib.training import keep_freed_memory as keep_freed_memory
 from alexlib.training.checkpoint import Checkpoints
 from alexlib.training.distributed import agreed, from_all, part, rank, world, wrap
+from alexlib.training.machine import describe, pick_precision, set_up
 
 TRAINING_PART = 2000  # images on which the training error is measured in eval mode
 
@@ -75,19 +74,19 @@ def fit(
         OSError: the last checkpoint could not be written.
         KeyboardInterrupt, SystemExit: stopped by SIGINT or SIGTERM, after a checkpoint.
     """
-    keep_freed_memory(device)
+    config = set_up(config, device)
     t, batch = config.train, min(config.train.batch, len(train))
     steps, epochs = len(train) // batch, min(t.epochs, finish or t.epochs)
     model.to(device, memory_format=torch.channels_last)
     optimizer = optim.make_optimizer(model, t)
     mean, axes = torch.tensor(train.mean, device=device), colour_axes(train, config, device)
-    feed, held_out = Feed(train, device), Feed(val, device)
+    feed, held_out = Feed(train, device), Feed(optim.validation(val, t), device)
     plain = Feed(training_part(train, seed, len(val)), device)
     checkpoints = Checkpoints(folder, model, optimizer, config, seed, train)
     history, begun = checkpoints.resume()
     totals, net, check = Totals(**begun), wrap(model), LossCheck(config.net.classes)
     bar = Progress(progress, batch, epochs * steps, len(history) * steps + totals.batches)
-    with bar, Stop(folder is not None) as stop:
+    with bar.begin(describe(model, t.precision)), Stop(folder is not None) as stop:
         while len(history) < epochs and not optim.finished(t, history):
             epoch, started = len(history), time.perf_counter() - totals.seconds
             lr, bias_lr = optim.learning_rates(t, history)
@@ -180,7 +179,7 @@ def predict(
     Raises:
         Diverged: the probabilities are NaN.
     """
-    keep_freed_memory(device)
+    config = set_up(config, device)
     feed = images if isinstance(images, Feed) else Feed(images, device)
     mean = augment.centre_crop(torch.tensor(feed.images.mean, device=device), config.net.input)
     own, found = torch.arange(len(feed)).tensor_split(world())[rank()], []
@@ -244,5 +243,6 @@ def colour_axes(train: Images, config: Config, device: str = "cpu"):
 
 
 def autocast(device, precision: str):
-    """bfloat16 matrix products if the precision is "bf16"."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
+    """bfloat16 matrix products if the precision is "bf16", or "auto" where that means it."""
+    chosen = pick_precision(str(device)) if precision == "auto" else precision
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=chosen == "bf16")

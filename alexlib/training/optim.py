@@ -74,8 +74,6 @@ def drops(history: list[dict], t: Train) -> int:
     patience = max(2, round(t.patience * t.epochs))
     best, waited, count = math.inf, 0, 0
     for row in history:
-        if row["val_top1"] is None:
-            raise ValueError("schedule 'plateau' needs validation images: set validation above 0")
         if row["val_top1"] < best:
             best, waited = row["val_top1"], 0
         else:
@@ -83,6 +81,16 @@ def drops(history: list[dict], t: Train) -> int:
         if waited == patience:
             waited, count = 0, count + 1
     return count
+
+
+def validation(val, t: Train):
+    """The validation images; ValueError if there are none and the schedule needs some."""
+    if t.schedule == "plateau" and not len(val):
+        raise ValueError(
+            "schedule 'plateau' needs validation images, and no training image was held out: set"
+            " validation above 0, give some class two images or more, or take another schedule"
+        )
+    return val
 
 
 def finished(t: Train, history: list[dict]) -> bool:

@@ -1,0 +1,52 @@
+"""Locks, and writing to disks that cannot do everything."""
+
+import errno
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock, SoftFileLock, Timeout
+
+NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EBADF}
+
+
+def try_writing(folder: Path, variable: str) -> None:
+    """OSError that names the variable to set, if nothing can be written in a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        text = f"cannot write in {folder} ({error}): set {variable} to a folder of your own"
+        raise OSError(text) from None
+
+
+def lock(file: Path, waiting: str = "", kind=FileLock):
+    """Acquire a lock, for use in `with`; prints `waiting` if another process has it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found = kind(file)
+    try:
+        return found.acquire(blocking=False)
+    except Timeout:
+        if waiting:
+            print(f"{waiting} (lock: {file})", file=sys.stderr)
+        return found.acquire()
+    except OSError:
+        if kind is SoftFileLock:
+            raise
+        return lock(Path(f"{file}.soft"), waiting, SoftFileLock)  # a file system without flock
+
+
+def sync(*paths: Path) -> None:
+    """Files or folders to the disk; nothing where a system or file system does not offer that."""
+    for path in paths:
+        try:
+            handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            if error.errno not in NOT_OFFERED:
+                raise

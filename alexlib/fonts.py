@@ -1,0 +1,46 @@
+"""Fonts for names of classes in any script; matplotlib's own font lacks many."""
+
+import functools
+import warnings
+
+from matplotlib import font_manager
+
+# Fonts of systems and of packages, the first one with a character draws it.
+FONTS = "Noto Sans CJK SC, Noto Sans CJK JP, Noto Sans SC, Noto Sans JP, Source Han Sans SC"
+FONTS += ", WenQuanYi Micro Hei, WenQuanYi Zen Hei, Droid Sans Fallback, Microsoft YaHei, SimHei"
+FONTS += ", PingFang SC, PingFang HK, Hiragino Sans GB, Yu Gothic, Malgun Gothic, Nirmala UI"
+FONTS += ", Noto Sans Devanagari, Noto Sans Bengali, Noto Sans Thai, Arial Unicode MS, Unifont"
+
+# The warning of `drawable` replaces matplotlib's, of which there is one for each character.
+warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+
+
+def family() -> list[str]:
+    """The fonts of figures: matplotlib's own, and those of FONTS that are installed."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["sans-serif", *(name for name in FONTS.split(", ") if name in installed)]
+
+
+@functools.cache
+def characters() -> frozenset[int]:
+    """The characters that the fonts of figures have."""
+    wanted = [font_manager.FontProperties(family=[name]) for name in family()]
+    paths = [font_manager.findfont(font) for font in wanted]
+    return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in paths))
+
+
+def drawable(names) -> list[str]:
+    """Names as texts of figures; a warning if they have characters that are drawn as boxes.
+
+    Bytes that are not UTF-8 are drawn as \\udce9 and the like.
+    """
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    if missing := {c for name in names for c in name if ord(c) not in characters()}:
+        _warn("".join(sorted(missing)[:9]))
+    return [name.replace("$", r"\$") for name in names]  # not a formula
+
+
+@functools.cache  # Jupyter would show the same warning in each cell
+def _warn(missing: str) -> None:
+    text = f"no font has {missing}: install one, e.g. Noto Sans CJK, to see them in figures"
+    warnings.warn(text, stacklevel=3)

@@ -1,0 +1,164 @@
+"""Which runs there are, on this machine and on record, and two of them side by side."""
+
+import json
+import math
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from alexlib.config import config_from, runs_root
+from alexlib.study import measures, records
+from alexlib.study.jobs import Job, run_name
+from alexlib.study.verdicts import proportion
+from alexlib.training import checkpoint
+
+ERRORS = [(key, views) for views in ("ten", "centre") for key in ("top1", "top5")]
+
+
+def listing(**wanted) -> pd.DataFrame:
+    """All runs, finished or not: the columns of `records.rows`, and three more.
+
+    Columns:
+        of: the epochs of the config; folder: below runs/, "" if the run is not on this machine
+        name: of the run, its folder's or the one that it would have
+        note: "diverged", "superseded" or ""
+
+    Args:
+        wanted: values of columns, e.g. study="03_ablations", scale="sample"; None: any.
+    """
+    here = {}
+    for file in sorted(runs_root().glob("*/config.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # no folder of a whole run
+            row = _row_in(file.parent)
+            here[Job.of(row), row["started"]] = row, file.parent.name
+
+    found = {}
+    for row in measures.trained(records.read_all()):
+        found[Job.of(row), row["started"]] = row
+    for key, (row, _) in here.items():
+        found.setdefault(key, row)
+
+    table = records.rows(list(found.values()))
+    table["of"] = [job.config.train.epochs for job, _ in found]
+    table["folder"] = [here[key][1] if key in here else "" for key in found]
+    table["name"] = [here[key][1] if key in here else _name(row) for key, row in found.items()]
+    table["note"] = np.where(table.diverged, "diverged", "")
+    table.loc[["superseded" in row for row in table.row], "note"] = "superseded"
+    for column, value in wanted.items():
+        table = table[table[column] == value] if value else table
+    return table.sort_values(["study", "scale", "variant", "seed"], ignore_index=True)
+
+
+def _row_in(folder: Path) -> dict:
+    """The row of the run in a folder; of an unfinished one with the epochs of its checkpoint."""
+    if (folder / "row.json").exists():
+        return json.loads((folder / "row.json").read_text())
+    history, file = [], folder / checkpoint.LAST
+    with suppress(Exception):  # missing or damaged
+        history = torch.load(file, "cpu", mmap=True, weights_only=True)["history"]
+    speeds = [epoch["pictures_per_second"] for epoch in history]
+    return {
+        **json.loads((folder / "config.json").read_text()),
+        **json.loads((folder / "provenance.json").read_text()),
+        "metrics": {},
+        "history": history,
+        "seconds": sum(epoch["seconds"] for epoch in history),
+        "pictures_per_second": float(np.median(speeds)) if speeds else math.nan,
+    }
+
+
+def _name(row: dict) -> str:
+    return run_name(Job.of(row), SimpleNamespace(fingerprint=row["data"]["train"]))
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """A `listing` for a terminal: a table for each study and scale.
+
+    Errors are those of the centre view where there are no ten views.
+    """
+    table = table.assign(epochs=[f"{a}/{b}" for a, b in zip(table.epochs, table.of, strict=True)])
+    table["top1"] = table.top1.fillna(table.centre_top1)
+    table["top5"] = table.top5.fillna(table.centre_top5)
+    names = {"top1": "top-1", "top5": "top-5", "images_per_second": "images/s"}
+    parts = []
+    for (study, scale), group in table.groupby(["study", "scale"], sort=False):
+        start = f"{study}-{scale}-"
+        group = group.assign(run=group.name.str.removeprefix(start)).rename(columns=names)
+        group["here"] = np.where(group.folder == "", "no", "yes")
+        columns = ["variant", "seed", "epochs", *names.values(), "here", "run", "note"]
+        shown = group[columns].to_string(index=False, na_rep="-", float_format="{:.2f}".format)
+        parts.append(f"{study}, {scale}; folders are called {start}RUN\n{shown}")
+    return "\n\n".join(parts) or "no runs"
+
+
+# ---- two runs ------------------------------------------------------------------------------------
+
+
+def compare(a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two runs side by side: the settings that differ, and their errors.
+
+    Args:
+        a, b: names of runs, or parts of names that only one run has.
+
+    Returns:
+        Settings: columns a and b. Errors, %: a, b, the difference b - a with its 95 % interval
+        (low, high), the number of test images, and whether the two runs had the same ones (paired).
+        On the same images the correlation of their hits makes the interval narrower. It counts the
+        choice of test images, not the seeds. No lines if a run is not finished.
+    """
+    table = listing()
+    rows = [_find(table, name) for name in (a, b)]
+    settings = pd.DataFrame(dict(zip("ab", map(_settings, rows), strict=True)))
+    settings = settings[settings.a.astype(str) != settings.b.astype(str)]
+    known = [(e, v) for e, v in ERRORS if all(v in row["metrics"] for row in rows)]
+    names = [f"{error.replace('p', 'p-')}, {views}" for error, views in known]
+    errors = [_difference(*rows, error, views) for error, views in known]
+    columns = ["a", "b", "difference", "low", "high", "images", "paired"]
+    return settings, pd.DataFrame(errors, names, columns)
+
+
+def _find(table: pd.DataFrame, name: str) -> dict:
+    name, named = Path(name).name, dict(zip(table.name, table.row, strict=True))
+    found = [name] if name in named else [other for other in named if name in other]
+    if len(found) != 1:
+        listed = ", ".join(found[:9]) or "see `python -m alexlib runs`"
+        raise ValueError(f"{len(found)} runs are called {name!r}, expected one: {listed}")
+    return named[found[0]]
+
+
+def _settings(row: dict) -> pd.Series:
+    """The settings of a run by name."""
+    about = {key: row[key] for key in ("study", "scale", "variant", "spec", "seed", "device")}
+    images = {f"{split} images": row.get("data", {}).get(split) for split in ("train", "test")}
+    fields = {line["field"]: line["value"] for line in config_from(row["config"]).table()}
+    return pd.Series(about | images | fields, dtype=object)
+
+
+def _difference(a: dict, b: dict, error: str, views: str) -> tuple:
+    """An error of two runs and their difference, with the score interval of Newcombe (1998)."""
+    sizes = [row["metrics"][views]["n"] for row in (a, b)]
+    counts = [round(row["metrics"][views][error] * row["metrics"][views]["n"]) for row in (a, b)]
+    (p, p_low, p_high), (q, q_low, q_high) = map(proportion, counts, sizes)
+    paired = all("hits" in row for row in (a, b)) and a["data"]["test"] == b["data"]["test"]
+    wrong = [measures.wrong(row, error, views) for row in (a, b)] if paired else None
+    correlation = _correlation(*wrong) if paired else 0.0
+
+    def half(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x**2 - 2 * correlation * x * y + y**2))
+
+    low, high = q - p - half(q - q_low, p_high - p), q - p + half(q_high - q, p - p_low)
+    return p, q, q - p, low, high, sizes[0] if paired else tuple(sizes), paired
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """The correlation of two arrays of booleans (N,), with Newcombe's correction for small N."""
+    n, of_a, of_b = len(a), int(a.sum()), int(b.sum())
+    shared = n * int((a & b).sum()) - of_a * of_b
+    if shared > 0:
+        shared = max(0.0, shared - n / 2)
+    scatter = math.sqrt(of_a * (n - of_a) * of_b * (n - of_b))
+    return shared / scatter if scatter else 0.0

@@ -1,0 +1,158 @@
+"""What the machine has: devices, bfloat16 units and cores. "auto" is decided here."""
+
+import ctypes
+import functools
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from joblib import cpu_count
+
+from alexlib.config import IS_PROJECT, ROOT, Config
+from alexlib.models.two_gpu import devices_here
+from alexlib.training.distributed import from_first
+
+CLEARLY = 1.1  # bf16 is chosen if it is faster by this factor
+ROUNDS = 10
+
+
+def pick_device(name: str = "auto") -> str:
+    """The device, if this computer has it; "auto": a GPU if there is one; "cuda:0,cuda:1": both."""
+    valid = devices_here()
+    if name == "auto":
+        return valid[min(1, len(valid) - 1)]
+    for device in name.split(","):
+        if device not in valid:
+            raise ValueError(f"no device {device!r}: valid ones here: auto, {', '.join(valid)}")
+    return name
+
+
+def pick_towers(name: str = "auto", scale: str = "sample") -> str:
+    """The devices of a net with two towers; "auto": two GPUs, or one, or the CPU.
+
+    At the sample scale the CPU is used twice to show the division, which is slower than one net.
+    """
+    gpus = devices_here()[2:]  # cuda:0, cuda:1, ...
+    if name != "auto" or len(gpus) == 1:
+        return pick_device(name)
+    return ",".join(gpus[:2]) if gpus else "cpu,cpu" if scale == "sample" else "cpu"
+
+
+def resolved(config: Config, device: str) -> Config:
+    """The config with the precision that "auto" means on a device; rank 0 decides for all ranks."""
+    if config.train.precision != "auto":
+        return config
+    return config.replace(precision=from_first(pick_precision(device)))
+
+
+@functools.cache
+def pick_precision(device: str = "cpu") -> str:
+    """ "bf16" if the device has units for it, else "fp32"; of two devices the first one counts.
+
+    NVIDIA GPUs have them from compute capability 8 (Ampere). Other devices are timed, since
+    processors, and the settings of their libraries, may only emulate bfloat16.
+    """
+    chosen = torch.device(device.split(",")[0])
+    if chosen.type == "cuda":
+        with torch.cuda.device(chosen):
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = _speedup(chosen) > CLEARLY
+    return "bf16" if fast else "fp32"
+
+
+def _speedup(device: torch.device) -> float:
+    """Time of a convolution and its gradients in float32 / in bfloat16, one thread; 0: no bfloat16.
+
+    They take turns and the least time of each counts, so that a busy machine gives the same answer.
+    """
+    threads = torch.get_num_threads()
+    images = torch.ones(4, 64, 13, 13, device=device).to(memory_format=torch.channels_last)
+    kernels, times = torch.ones(64, 64, 3, 3, device=device), {}
+    try:
+        torch.set_num_threads(1)
+        for _ in range(ROUNDS):
+            for dtype in (torch.float32, torch.bfloat16):
+                x, w = (tensor.detach().to(dtype).requires_grad_() for tensor in (images, kernels))
+                started = time.perf_counter()
+                y = F.conv2d(x, w, padding=1)
+                y.backward(y.detach())
+                w.grad.sum().item()  # waits for the device
+                times.setdefault(dtype, []).append(time.perf_counter() - started)
+    except (RuntimeError, TypeError):  # the device has no bfloat16
+        return 0.0
+    finally:
+        torch.set_num_threads(threads)
+    return min(times[torch.float32]) / min(times[torch.bfloat16])
+
+
+def describe(model, precision: str) -> str:
+    """Where a net is trained: "device cpu, 2 threads, precision bf16"."""
+    devices = dict.fromkeys(str(p.device) for p in model.parameters())
+    threads = f", {torch.get_num_threads()} threads" if "cpu" in devices else ""
+    return f"device {','.join(devices)}{threads}, precision {precision}"
+
+
+def device_name(device: str) -> str:
+    """The name of a GPU; the model of a CPU and the number of threads."""
+    kind = torch.device(device).type
+    if kind != "cpu":
+        named = getattr(torch.get_device_module(kind), "get_device_name", None)
+        return named(device) if named else f"{platform.platform()}, {device}"
+    info, model = Path("/proc/cpuinfo"), platform.processor() or platform.machine()
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def commit() -> str:
+    """The project's commit, with "+" if alexlib was changed since; "unknown" without its git."""
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    options = {"capture_output": True, "text": True, "check": True, "env": environment}
+
+    def git(*words):
+        return subprocess.run(["git", "-C", str(ROOT), *words], **options).stdout.strip()
+
+    try:
+        if not IS_PROJECT or Path(git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return "unknown"  # it would be the commit of another repository
+        changed = git("status", "--porcelain", "--", "alexlib")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def set_up(config: Config, device: str) -> Config:
+    """Before training or testing: set threads and memory; returns the `resolved` config."""
+    use_available_cores()
+    keep_freed_memory(device)
+    return resolved(config, device)
+
+
+def use_available_cores() -> None:
+    """Let torch use no more threads than this process has cores, by affinity and cgroup limits.
+
+    $OMP_NUM_THREADS and a lower `torch.set_num_threads` count as they are.
+    """
+    if "OMP_NUM_THREADS" not in os.environ and cpu_count() < torch.get_num_threads():
+        torch.set_num_threads(cpu_count())
+
+
+def keep_freed_memory(device: str) -> None:
+    """Let glibc keep freed blocks below 1 GiB for the next step (CPUs on Linux).
+
+    Returning them to the system page by page takes a good part of a step: docs/performance.md.
+    """
+    if torch.device(device).type == "cpu" and sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: never
+        except (OSError, AttributeError):  # another C library
+            pass

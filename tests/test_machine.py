@@ -1,0 +1,180 @@
+"""What is decided by the machine: devices, precision, threads; and machines that lack something."""
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from test_loop import SMALL, images
+
+from alexlib import files
+from alexlib.config import ROOT, SOURCE2012, config_at
+from alexlib.models import build
+from alexlib.study import records, runs
+from alexlib.training import checkpoint, loop, machine
+from alexlib.training.machine import pick_device, pick_precision, pick_towers
+
+TINY = SOURCE2012.replace(**SMALL, schedule="constant", lr=0.003).replace(epochs=1)
+
+
+def accelerator(monkeypatch, kind, count):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+    found = SimpleNamespace(type=kind)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: found)
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_auto_finds_any_accelerator(monkeypatch, kind):
+    accelerator(monkeypatch, kind, 2)
+    assert pick_device() == kind and pick_device("cpu") == "cpu"
+    assert pick_towers() == pick_device(f"{kind}:0,{kind}:1") == f"{kind}:0,{kind}:1"
+    accelerator(monkeypatch, kind, 1)
+    assert pick_towers() == kind
+    with pytest.raises(ValueError, match=f"'tpu'.*auto, cpu, {kind}, {kind}:0"):
+        pick_device("tpu")
+
+
+def test_without_one_the_cpu_is_used(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert pick_device() == "cpu"
+    assert (pick_towers(), pick_towers(scale="imagenette")) == ("cpu,cpu", "cpu")
+    with pytest.raises(ValueError, match=r"valid ones here: auto, cpu$"):
+        pick_device("cuda:7")
+
+
+@pytest.mark.parametrize(("speedup", "chosen"), [(2.0, "bf16"), (1.05, "fp32"), (0.4, "fp32")])
+def test_auto_is_resolved_once_and_kept(monkeypatch, tmp_path, speedup, chosen):
+    probes = []
+    monkeypatch.setattr(machine, "_speedup", lambda device: probes.append(device) or speedup)
+    pick_precision.cache_clear()
+    job = runs.Job("s", "v", TINY, "sample").on("cpu")
+    fixed = TINY.replace(precision=chosen)
+    assert job.config == fixed == machine.resolved(fixed, "cpu") and fixed != TINY
+
+    loop.fit(build(TINY), images(), images(9, seed=1), TINY, folder=tmp_path, progress=False)
+    state = torch.load(tmp_path / checkpoint.LAST, weights_only=True)
+    assert state["settings"]["train.precision"] == chosen and len(probes) == 1
+    with loop.autocast("cpu", "auto"):
+        assert torch.is_autocast_enabled("cpu") == (chosen == "bf16")
+    pick_precision.cache_clear()
+
+
+def test_emulated_bfloat16_is_not_chosen():
+    """oneDNN computes bfloat16 on AVX2 too, many times slower."""
+    code = "from alexlib.training.machine import pick_precision; print(pick_precision())"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert found == "fp32\n"
+
+
+def test_names_of_finished_runs_do_not_change():
+    config = config_at("source2012", "miniimagenet", classes=100, precision="bf16")
+    job = runs.Job("03_ablations", "baseline", config, "miniimagenet")
+    name = runs.run_name(job, SimpleNamespace(fingerprint="bc66e516358020f3"))
+    assert name == "03_ablations-miniimagenet-baseline-seed0-920bfaf6"
+
+
+def test_threads_are_those_of_the_cores(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    try:
+        torch.set_num_threads(3)
+        for cores, threads in ((64, 3), (2, 2), (4, 2)):
+            monkeypatch.setattr(machine, "cpu_count", lambda cores=cores: cores)
+            machine.use_available_cores()
+            assert torch.get_num_threads() == threads
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        monkeypatch.setattr(machine, "cpu_count", lambda: 1)
+        machine.use_available_cores()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_first_line_says_device_threads_and_precision(capsys):
+    loop.fit(build(TINY), images(), images(9, seed=1), TINY.replace(precision="fp32"))
+    first = capsys.readouterr().err.splitlines()[0]
+    assert re.fullmatch(r"device cpu, \d+ threads, precision fp32", first)
+
+
+@pytest.mark.parametrize("variable", ["ALEXLIB_REPORTS", "ALEXLIB_RUNS"])
+def test_what_is_written_at_the_end_is_tried_first(monkeypatch, tmp_path, variable):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(loop, "fit", pytest.fail)
+    with pytest.raises(OSError, match=f"set {variable} to"):
+        runs.run(runs.Job("s", "v", TINY, "sample"), images(), images(9, seed=1))
+
+
+@pytest.mark.parametrize(("number", "matters"), [(errno.EINVAL, False), (errno.ENOSPC, True)])
+def test_a_disk_without_fsync_is_used_without(monkeypatch, tmp_path, number, matters):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    if matters:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            checkpoint.atomic_write(tmp_path / "file", lambda out: out.write(b"x"))
+    else:
+        checkpoint.atomic_write(tmp_path / "file", lambda out: out.write(b"x"))
+    assert (tmp_path / "file").exists() != matters
+
+
+def in_python(code, folder, **environment):
+    """The output of a new process in a folder, with alexlib from there or from the project."""
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path} | environment
+    words = [sys.executable, "-c", code]
+    return subprocess.check_output(words, cwd=folder, env=environment, text=True).strip()
+
+
+def test_the_commit_is_never_that_of_another_repository(monkeypatch, tmp_path):
+    (tmp_path / "alexlib").symlink_to(ROOT / "alexlib")
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "other"], check=True)
+    own = machine.commit()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))  # as in a hook
+    assert machine.commit() == own
+    monkeypatch.delenv("GIT_DIR")
+    for root in (tmp_path, tmp_path / "below"):
+        root.mkdir(exist_ok=True)
+        monkeypatch.setattr(machine, "ROOT", root)
+        monkeypatch.setattr(machine, "IS_PROJECT", root != tmp_path)
+        assert records.provenance("cpu")["commit"] == "unknown"
+
+
+def test_installed_without_the_project_folders_are_below_the_working_directory(tmp_path):
+    package = tmp_path / "site" / "alexlib"
+    package.mkdir(parents=True)
+    for name in ("__init__.py", "settings.py", "tables"):
+        (package / name).symlink_to(ROOT / "alexlib" / name)
+    shutil.copy(ROOT / "alexlib" / "config.py", package)
+    code = "from alexlib import config; print(config.IS_PROJECT, config.runs_root())"
+    found = in_python(f"import sys; sys.path.insert(0, {str(package.parent)!r}); {code}", tmp_path)
+    assert found == f"False {tmp_path / 'runs'}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as in Linux containers")
+def test_a_user_without_home_or_name_gets_both(tmp_path):
+    code = "import getpass, os, alexlib; print(getpass.getuser()); print(os.path.expanduser('~'))"
+    lost = "import os, pwd; os.environ.pop('HOME', 0); pwd.getpwuid = {}.__getitem__; " + code
+    name, home = in_python(lost, tmp_path, TMPDIR=str(tmp_path)).split()
+    assert name == "nobody" and Path(home).parent == tmp_path and not Path(home).exists()
+    assert in_python(code, tmp_path, HOME=str(tmp_path), USER="me").split() == ["me", str(tmp_path)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="as in Linux containers")
+def test_where_affinity_cannot_be_asked_all_cores_count(tmp_path):
+    code = (
+        "import os\ndef refuse(_): raise PermissionError(1, 'no')\nos.sched_getaffinity = refuse\n"
+    )
+    code += "import alexlib, joblib; print(joblib.cpu_count())"
+    assert int(in_python(code, tmp_path)) >= 1
