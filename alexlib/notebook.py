@@ -23,8 +23,8 @@ KINDS = {  # of parameters: the types that fit, and what a message says
 RETURNED = {}  # the last options, and the parameter `options` that they were made from
 
 
-def parameters(names: dict, **options) -> dict:
-    """Check the parameters of a notebook, in the cell after them; returns its options.
+def parameters(names: dict, **options) -> dict | None:
+    """Check the parameters of a notebook, in the cell after them; returns its options, if any.
 
         options = parameters(globals(), device="auto", pictures=True)
 

@@ -41,6 +41,7 @@ def kill(process):
 @contextmanager
 def cluster(folder, count: int, threads: int = 1):
     """The address of a scheduler, and its workers."""
+    client_of = pytest.importorskip("distributed").Client
     file = folder / "scheduler.json"
     where = "--scheduler-file", str(file)
     elsewhere = os.environ | {"ALEXLIB_RUNS": str(folder / "elsewhere")}
@@ -54,12 +55,14 @@ def cluster(folder, count: int, threads: int = 1):
         ]
         while not file.exists():
             time.sleep(0.1)
-        yield json.loads(file.read_text())["address"], found
+        address = json.loads(file.read_text())["address"]
+        with client_of(address) as client:
+            client.wait_for_workers(count)
+        yield address, found
 
 
 @pytest.mark.slow
 def test_a_worker_is_killed_and_all_rows_are_there_once(folders):  # noqa: F811
-    pytest.importorskip("distributed")
     jobs = [Job("99_dask", "v", TINY.replace(epochs=60), "cifar10", seed) for seed in range(4)]
     before = {}
 
@@ -85,7 +88,6 @@ def test_a_worker_is_killed_and_all_rows_are_there_once(folders):  # noqa: F811
 
 @pytest.mark.slow
 def test_two_threads_are_refused_and_errors_are_reported(folders):  # noqa: F811
-    pytest.importorskip("distributed")
     config = {"broken": TINY.replace(input=96), "baseline": TINY}
     jobs = [Job("99_dask", v, config[v], "cifar10") for v in config]
     with cluster(folders, 1, threads=2) as (address, _), pytest.raises(ValueError, match="threads"):

@@ -144,10 +144,10 @@ def _on_cluster(calls: list[Callable], scheduler: str) -> list[Exception]:
         raise ModuleNotFoundError(text) from None
     folders = {"ALEXLIB_RUNS": str(runs_root()), "ALEXLIB_REPORTS": str(reports_root())}
     with Client(scheduler) as client:
-        if not client.nthreads():
-            print(f"{scheduler} has no workers yet, waiting", file=sys.stderr)
-            client.wait_for_workers(1)
-        if max(client.nthreads().values()) > 1:
+        threads = client.nthreads().values()
+        if not threads:
+            print(f"{scheduler} has no workers yet: the runs wait for them", file=sys.stderr)
+        if max(threads, default=1) > 1:
             text = "start Dask workers with --nthreads 1: runs in one process would"
             raise ValueError(f"{text} draw from the same random numbers")
         futures = {client.submit(_on_dask, call, folders, pure=False): call for call in calls}
