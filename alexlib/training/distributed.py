@@ -39,8 +39,9 @@ def start(device: str) -> str:
 
 
 def stop() -> None:
-    """Leave the other processes."""
+    """Leave the other processes, when all of them are ready to."""
     if dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()
 
 
