@@ -107,13 +107,6 @@ def verdicts(are_facts: bool) -> str:
     return f"{text}\n\n{table(f'{head} | verdict', rows)}"
 
 
-def results() -> str:
-    """The runs of notebook 04 that are on record; errors in %."""
-    runs = [row for row in records.everything() if row["study"] == "04_train"]
-    rows = records.rows(runs).round(1).to_dict("records")
-    return table("scale | spec | epochs | seed | centre_top1 | top1 | seconds | device", rows)
-
-
 def claims() -> str:
     head = "id | section | statement | quantity | unit | paper | log | log_note | studies"
     return table(head, (vars(claim) | {"studies": claim.studies} for claim in CLAIMS.values()))
@@ -138,7 +131,7 @@ def benchmark(name: str) -> str:
     return table(" | ".join(key for key in found[0] if key not in hidden), found)
 
 
-PARTS = {f.__name__: f for f in (scales, results, claims, ambiguities, layers)}
+PARTS = {f.__name__: f for f in (scales, claims, ambiguities, layers)}
 PARTS |= {"scorecard": partial(verdicts, False), "facts": partial(verdicts, True)}
 
 
