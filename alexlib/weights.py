@@ -25,7 +25,6 @@ from alexlib.config import Config, config_from, runs_root
 from alexlib.data.augment import centre_crop, to_input
 from alexlib.data.decode import read_file, square
 from alexlib.data.images import Images
-from alexlib.foreign import CAFFE as CAFFE
 from alexlib.models import build
 from alexlib.paper import IMAGENET_CLASSES
 from alexlib.training import checkpoint

@@ -177,8 +177,8 @@ Markdown(
 # lowers its neighbours and itself.
 
 # %%
-opened = runs.opened(jobs[0], training, test)
-model = opened.model if opened else build(base)
+opened = runs.opened(jobs[0], training, test, device)
+model = opened.model.cpu() if opened else build(base)
 image = test.gather([0])[0] if options["pictures"] else synthetic.image(2012, "test", 0, test.side)[0]
 crops = [augment.centre_crop(torch.tensor(x), base.net.input) for x in (image[None], training.mean)]
 

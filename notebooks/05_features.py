@@ -486,7 +486,9 @@ figure
 # matched to the net's by WordNet id (a class folder like `n02086240`), or else by name.
 
 # %%
-paper = weights.CAFFE.defaults.replace(precision="auto")  # the paper's config: all fields have their default
+paper = weights.foreign.CAFFE.defaults.replace(
+    precision="auto"
+)  # the paper's config: all fields have their default
 with torch.device("meta"):
     vision, ours = torchvision.models.alexnet(), models.AlexNet(paper.net)
 theirs = [module.weight for module in vision.modules() if hasattr(module, "weight")]
@@ -500,7 +502,7 @@ pd.DataFrame(shapes, index=features.LAYERS, columns=columns)
 # maps of both towers, and its dropout multiplies the outputs in training instead of halving them in testing.
 
 # %%
-differ = paper.changes(weights.CAFFE)
+differ = paper.changes(weights.foreign.CAFFE)
 table = [(field, *(f"{value:g}" for value in values)) for field, values in differ.items()]
 pd.DataFrame(table, columns=["field", "paper", "Caffe"]).style.hide()
 

@@ -157,10 +157,10 @@ def run_or_row(job: Job, train: Images, test: Images, device: str = "cpu") -> No
         append(row_of(job.as_dict(), train, test, folder, history, about))
 
 
-def opened(job: Job, train: Images, test: Images) -> Run | None:
+def opened(job: Job, train: Images, test: Images, device: str = "cpu") -> Run | None:
     """The finished run of a job with its trained net; None if it is not on this machine."""
-    finished = (runs_root() / run_name(job.on("cpu"), train) / "row.json").exists()
-    return run(job, train, test, progress=False) if finished else None
+    finished = (runs_root() / run_name(job.on(device), train) / "row.json").exists()
+    return run(job, train, test, device=device, progress=False) if finished else None
 
 
 def probabilities(row: dict, train: Images) -> dict[str, np.ndarray] | None:
