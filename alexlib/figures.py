@@ -243,7 +243,8 @@ def tower_colours(found):
     for tower in ("tower 1", "tower 2"):
         axis.plot(found[tower], range(len(found)), "o", color=COLOURS[tower], label=tower)
     axis.set_yticks(range(len(found)), [f"{r.run}, p = {r.p:.2g}" for r in found.itertuples()])
-    axis.set(xlabel="mean share of a kernel's energy off the grey axis", xlim=0)
+    right = 1.05 * found[["tower 1", "tower 2"]].to_numpy().max()
+    axis.set(xlabel="mean share of a kernel's energy off the grey axis", xlim=(0, right))
     axis.set_ylim(len(found) - 0.5, -0.5)
     figure.legend(loc="outside right upper")
     return figure
