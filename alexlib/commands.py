@@ -82,11 +82,12 @@ def study(
 def protocol(
     blocks: Annotated[list[str] | None, Argument(help="of protocol.toml; default: all")] = None,
     jobs: Annotated[int, Option(help="runs at a time")] = 2,
+    device: Annotated[str, Option(help="cpu or cuda; each has its own blocks")] = "cpu",
 ):
     """Begin, or go on with, the runs of the protocol (docs/protocol.md)."""
     from alexlib.study import runs as many
 
-    many.carry_out(blocks, jobs)
+    many.carry_out(blocks, jobs, device)
 
 
 def runs(

@@ -52,9 +52,9 @@ def images(model, dtype=torch.float32):
 
 
 def scores_and_gradients(model, x, autocast=False):
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=autocast):
         scores = model(x)
-    loss = F.cross_entropy(scores.to(x.dtype), torch.arange(6) % 5)
+    loss = F.cross_entropy(scores.to(x.dtype), torch.arange(6, device=x.device) % 5)
     return scores.detach(), *torch.autograd.grad(loss, tuple(model.parameters()))
 
 

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from test_variants import BASELINES, DEPTH, check_of, row_of
+from test_variants import BASELINES, GRID, check_of, row_of
 
 from alexlib.config import FIGURE1, ROOT
 from alexlib.data.images import Images
@@ -141,7 +141,7 @@ def test_a_grid_has_the_order_of_its_jobs_and_runs_nothing_twice(monkeypatch):
         runs.grid([], TRAIN, TEST)
 
 
-GRID = """# a script without the guard `if __name__ == "__main__"`
+SCRIPT = """# a script without the guard `if __name__ == "__main__"`
 import sys
 sys.path.insert(0, "tests")
 from test_runs import TEST, TINY, Job, images, runs
@@ -153,7 +153,7 @@ runs.grid(jobs, images(400, "train"), TEST, workers=2)
 @pytest.mark.skipif(sys.platform != "linux", reason="pgrep")
 def test_workers_of_a_stopped_grid_save_and_end(folders):
     script = folders / "own.py"
-    script.write_text(GRID)
+    script.write_text(SCRIPT)
     parent = subprocess.Popen([sys.executable, script], cwd=ROOT, start_new_session=True)
     session, saved = str(parent.pid), []
     while len(saved) < 2 and parent.poll() is None:
@@ -258,8 +258,8 @@ def test_a_closed_block_takes_no_new_rows(monkeypatch):
 def test_runs_count_only_at_the_chosen_rate():
     errors = {0.005: 0.9, 0.01: 0.9, 0.02: 0.8}
     about = {lr: {"history": [{"val_top1": error}]} for lr, error in errors.items()}
-    checks = [check_of(DEPTH, "no-conv3", lr) | about[lr] for lr in errors]
-    slow, fast = (row_of(DEPTH, "no-conv3", lr) for lr in (0.01, 0.02))
+    checks = [check_of(GRID, "no-conv3", lr) | about[lr] for lr in errors]
+    slow, fast = (row_of(GRID, "no-conv3", lr) for lr in (0.01, 0.02))
     assert records.evidence([slow, fast, *checks]) == [fast, *checks]
     assert records.evidence([slow, fast]) == [slow]
 

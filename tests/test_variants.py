@@ -11,7 +11,7 @@ from alexlib.study.variants import BLOCKS, VARIANTS, baseline, block_of, chosen_
 
 SMALL = {"width": 0.125, "input": 64}
 BASELINES = next(block for block in BLOCKS if block.id == "baseline")
-DEPTH = next(block for block in BLOCKS if block.id == "depth")
+GRID = next(block for block in BLOCKS if block.id == "grid")
 
 
 @pytest.mark.parametrize(("scale", "fields"), [("sample", SMALL), ("cifar10", {})])
@@ -59,6 +59,7 @@ def row_of(block, variant="baseline", lr=None, **about):
     data = dict(zip(("train", "test"), block.data, strict=True))
     row = {"study": block.study, "scale": block.scale, "variant": variant, "seed": 0, "data": data}
     config = json.loads(json.dumps(block.config_of(variant, lr).as_dict()))
+    row["device"] = "a GPU" if block.gpu else "a processor, 1 threads"
     return row | {"config": config, "history": [], "metrics": {}} | about
 
 
@@ -68,6 +69,7 @@ def test_a_block_lists_no_row_that_differs_in_anything():
     others = [{"data": {"train": a, "test": b}} for a, b in (("other", test), (train, "other"))]
     others += [{"seed": 6}, {"variant": "mine"}, {"study": "04_train"}, {"scale": "imagenette128"}]
     others += [{"weights": "alexnet.pth sha256:0"}]
+    assert block_of(row | {"device": "a GPU"}) is GRID
     for fields in ({"epochs": 25}, {"width": 0.25}, {"lr": 0.02}, {"precision": "fp32"}):
         config = BASELINES.base.replace(**fields)
         others.append({"config": json.loads(json.dumps(config.as_dict()))})
@@ -80,10 +82,8 @@ def check_of(block, variant, lr, **about):
 
 def test_rate_checks_are_listed_at_three_rates_with_seed_0():
     for lr, listed in ((0.005, True), (0.01, True), (0.02, True), (0.03, False)):
-        assert (block_of(check_of(DEPTH, "no-conv3", lr)) is DEPTH) == listed
-    assert block_of(check_of(DEPTH, "no-conv3", 0.01, seed=1)) is None
-    also = check_of(DEPTH, "baseline", 0.02)  # the check belongs to DEPTH, the run does not
-    assert block_of(also) is DEPTH and block_of(also | {"study": DEPTH.study}) is None
+        assert (block_of(check_of(GRID, "no-conv3", lr)) is GRID) == listed
+    assert block_of(check_of(GRID, "no-conv3", 0.01, seed=1)) is None
 
 
 def test_a_search_may_choose_its_free_settings_and_no_others():
@@ -107,10 +107,10 @@ def test_a_search_may_choose_its_free_settings_and_no_others():
 )
 def test_another_rate_must_be_better_by_two_points(errors, chosen):
     rows = [
-        check_of(DEPTH, "no-conv3", lr)
+        check_of(GRID, "no-conv3", lr)
         | ({"history": [{"val_top1": 1.0}, {"val_top1": e}]} if e else {"diverged": "NaN"})
         for lr, e in errors.items()
     ]
-    assert chosen_rate(DEPTH, "no-conv3", rows) == chosen
-    assert chosen_rate(DEPTH, "no-conv4", rows) == 0.01  # it has no checks
-    assert chosen_rate(DEPTH, "no-conv3", [row | {"epochs": 1} for row in rows]) == 0.01
+    assert chosen_rate(GRID, "no-conv3", rows) == chosen
+    assert chosen_rate(GRID, "no-conv4", rows) == 0.01  # it has no checks
+    assert chosen_rate(GRID, "no-conv3", [row | {"epochs": 1} for row in rows]) == 0.01

@@ -132,14 +132,14 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
     return Run(row, model, found, folder, test.labels, trained_now)
 
 
-def check_rate(job: Job, train: Images, test: Images, epochs: int) -> None:
+def check_rate(job: Job, train: Images, test: Images, epochs: int, device: str = "cpu") -> None:
     """Train the first epochs of a run, which resumes from them; append a row of study "rates"."""
-    job = job.on("cpu")
+    job = job.on(device)
     folder = runs_root() / run_name(job, train)
     about = {"study": "rates", "of": job.study, "epochs": epochs}
     try:
         with _alone(folder, job, train, test):
-            _trained(job, train, folder, finish=epochs)
+            _trained(job, train, folder, device, finish=epochs)
     except loop.Diverged as error:
         about["diverged"] = str(error)
     append(row_of(job.as_dict(), train, test, folder, checkpoint.history(folder)[:epochs], about))

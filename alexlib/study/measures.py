@@ -17,7 +17,7 @@ from alexlib.data.augment import centre_crop, to_input
 from alexlib.data.images import Feed, Images, generator
 from alexlib.models.layers import Dropout
 from alexlib.study.race import sooner_to_loss
-from alexlib.study.variants import VARIANTS, variants
+from alexlib.study.variants import VARIANTS, on_gpu, variants
 from alexlib.study.verdicts import Estimate, difference, image_variance
 from alexlib.training.loop import autocast, hit_bits, hits, score
 
@@ -51,9 +51,9 @@ def grouped(rows: Iterable, key: Callable) -> list[list]:
     return list(groups.values())
 
 
-def place(row: dict) -> tuple[str, str, str]:
-    """Where a run belongs: its study, scale and training images."""
-    return row["study"], row["scale"], row["data"]["train"]
+def place(row: dict) -> tuple[str, str, str, bool]:
+    """Where a run belongs: its study, scale and training images, and whether a GPU made it."""
+    return row["study"], row["scale"], row["data"]["train"], on_gpu(row)
 
 
 # ---- one run -------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def ensemble(rows: list[dict], probabilities: list[dict], labels: np.ndarray) ->
     return about | {"values": values}
 
 
-def halving(model: nn.Sequential, row: dict, test: Images, nets: int = NETS) -> dict:
+def halving(model, row: dict, test: Images, device: str = "cpu", nets: int = NETS) -> dict:
     """A row about what halving the outputs stands for: the mean of the dropout nets (4.2).
 
     For each of up to 2,000 test images, centre view, `nets` dropout nets are drawn. Values, means
@@ -192,10 +192,10 @@ def halving(model: nn.Sequential, row: dict, test: Images, nets: int = NETS) -> 
     stages, size = list(model.eval()), config.net.input
     first = 1 + next(i for i, stage in enumerate(stages) if isinstance(stage, nn.Flatten))
     convolutions, head = nn.Sequential(*stages[:first]), nn.Sequential(*stages[first:])
-    mean = centre_crop(torch.tensor(test.mean), size)
+    mean = centre_crop(torch.tensor(test.mean, device=device), size)
     distance, errors = defaultdict(list), defaultdict(list)  # of each image
-    with torch.inference_mode(), autocast("cpu", config.train.precision):
-        for pixels, labels in Feed(images)(torch.arange(len(images)).split(250)):
+    with torch.inference_mode(), autocast(device, config.train.precision):
+        for pixels, labels in Feed(images, device)(torch.arange(len(images)).split(250)):
             x = convolutions(to_input(centre_crop(pixels, size), mean))
             logs = _dropout_nets(head, x, nets)  # (nets, N, classes)
             geometric = logs.mean(0).softmax(1)

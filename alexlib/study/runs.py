@@ -69,13 +69,14 @@ def grid(
     return rows(found)
 
 
-def _missing(jobs: list[Job], train: Images) -> list[Job]:
-    return [job for job in dict.fromkeys(jobs) if _on_record(job, train) is None]
+def _missing(jobs: list[Job], train: Images, counts: Callable = bool) -> list[Job]:
+    return [job for job in dict.fromkeys(jobs) if _on_record(job, train, counts) is None]
 
 
-def _on_record(job: Job, train: Images) -> dict | None:
+def _on_record(job: Job, train: Images, counts: Callable = bool) -> dict | None:
+    """The first row of a job, of those for which `counts(row)`."""
     for row in read(job.study, job.scale, variant=job.variant, seed=job.seed):
-        if Job.of(row) == job and row["data"]["train"] == train.fingerprint:
+        if Job.of(row) == job and row["data"]["train"] == train.fingerprint and counts(row):
             return row
     return None
 
@@ -83,17 +84,19 @@ def _on_record(job: Job, train: Images) -> dict | None:
 # ---- the protocol --------------------------------------------------------------------------------
 
 
-def carry_out(blocks: list[str] | None = None, jobs: int = 2) -> None:
+def carry_out(blocks: list[str] | None = None, jobs: int = 2, device: str = "cpu") -> None:
     """Run what the protocol lists and has no row yet: rate checks, runs, measures of the runs.
 
     It can be stopped at any time; the same call resumes. Each run has one thread.
 
     Args:
-        blocks: ids in tables/protocol.toml; None: all that are not closed, in their order.
+        blocks: ids in tables/protocol.toml; None: all that are not closed and that the protocol
+            has for this kind of device, in their order.
         jobs: runs at a time.
     """
     torch.set_num_threads(1)
-    known = {block.id: block for block in BLOCKS if not block.closed}
+    open_ones = [block for block in BLOCKS if not block.closed]
+    known = {block.id: block for block in open_ones if block.gpu == (device != "cpu")}
     if unknown := set(blocks or ()) - set(known):
         raise ValueError(f"unknown block {min(unknown)!r}: valid ones: {', '.join(known)}")
     for block in [known[name] for name in blocks or known]:
@@ -103,26 +106,26 @@ def carry_out(blocks: list[str] | None = None, jobs: int = 2) -> None:
             print(f"{block.id}: skipped, other images than the protocol's", file=sys.stderr)
             continue
         for what, find in (("rate checks", _checks), ("runs", _runs), ("halvings", _halvings)):
-            calls = find(block, train, test)
+            calls = find(block, train, test, device)
             print(f"{block.id}: {len(calls)} {what} to do", file=sys.stderr)
             make_all(calls, jobs)
         _average(block, train, test)
 
 
-def _checks(block: Block, train: Images, test: Images) -> list[Callable]:
+def _checks(block: Block, train: Images, test: Images, device: str) -> list[Callable]:
     """The rate checks of a block that have no row."""
     known = [row for row in read("rates", block.scale) if block.lists(row)]
     done = {(row["variant"], row["config"]["train"]["lr"]) for row in known}
-    names = (*block.variants, *block.also_check) if block.check else ()
+    names = block.variants if block.check else ()
     return [
-        partial(check_rate, _job(block, name, lr), train, test, block.check)
+        partial(check_rate, _job(block, name, lr), train, test, block.check, device)
         for name in names
         for lr in block.rates()
         if (name, lr) not in done
     ]
 
 
-def _runs(block: Block, train: Images, test: Images) -> list[Callable]:
+def _runs(block: Block, train: Images, test: Images, device: str) -> list[Callable]:
     """The runs of a block that have no row, seed by seed, at the chosen rates."""
     rates = read("rates", block.scale)
     jobs = [
@@ -131,7 +134,8 @@ def _runs(block: Block, train: Images, test: Images) -> list[Callable]:
         for name, seeds in block.variants.items()
         if seed < seeds
     ]
-    return [partial(run_or_row, job, train, test) for job in _missing(jobs, train)]
+    wanted = _missing(jobs, train, block.lists)
+    return [partial(run_or_row, job, train, test, device) for job in wanted]
 
 
 def _job(block: Block, variant: str, lr: float, seed: int = 0) -> Job:
@@ -144,19 +148,19 @@ def _baselines(block: Block) -> list[dict]:
     return sorted(filter(block.lists, found), key=lambda row: row["seed"])
 
 
-def _halvings(block: Block, train: Images, test: Images) -> list[Callable]:
+def _halvings(block: Block, train: Images, test: Images, device: str) -> list[Callable]:
     """The measurements of halving (section 4.2) that are missing for a block's baselines."""
     done = [row["runs"] for row in read("measures", block.scale, kind="halving")]
     return [
-        partial(_halve, row, train, test)
+        partial(_halve, row, train, test, device)
         for row in _baselines(block)
         if row["config"]["net"].get("dropout") and [measures.key(row)] not in done
     ]
 
 
-def _halve(row: dict, train: Images, test: Images) -> None:
-    if run := opened(Job.of(row), train, test):  # else it was run on another machine
-        append(measures.halving(run.model, row, test) | provenance("cpu"))
+def _halve(row: dict, train: Images, test: Images, device: str) -> None:
+    if run := opened(Job.of(row), train, test, device):  # else it was run on another machine
+        append(measures.halving(run.model, row, test, device) | provenance(device))
 
 
 def _average(block: Block, train: Images, test: Images) -> None:

@@ -153,10 +153,10 @@ class Block:
     fields: dict = field(default_factory=dict)
     variants: dict[str, int] = field(default_factory=dict)
     check: int = 0
-    also_check: list[str] = field(default_factory=list)
     free: list[str] = field(default_factory=list)
     seeds: int = 0  # of a block with free settings
     closed: bool = False
+    gpu: bool = False
 
     @property
     def base(self) -> Config:
@@ -179,6 +179,8 @@ class Block:
         """Whether the row of a run, or of a rate check, is one of this block."""
         if row.get("weights"):  # of another run or of others: not trained from the beginning
             return False
+        if on_gpu(row) != self.gpu:
+            return False
         if [row["data"]["train"], row["data"]["test"]] != self.data or row["scale"] != self.scale:
             return False
         is_check = row["study"] == "rates" and row["of"] == self.study
@@ -192,13 +194,18 @@ class Block:
         if self.free:
             found = {r["field"]: r["value"] for r in config.table() if r["field"] in self.free}
             return config == self.base.replace(**found)
-        known = {*self.variants, *(self.also_check if is_check else ())}
         name = row["variant"]
-        return name in known and config in [self.config_of(name, lr) for lr in self.rates()]
+        rates = self.rates() if name in self.variants else []
+        return config in [self.config_of(name, lr) for lr in rates]
 
 
 PROTOCOL = tomllib.loads((TABLES / "protocol.toml").read_text())
 BLOCKS = [Block(**entry) for entry in PROTOCOL["block"]]
+
+
+def on_gpu(row: dict) -> bool:
+    """Whether a GPU made a row; the names of processors end with the number of threads."""
+    return not row.get("device", "threads").endswith("threads")
 
 
 def block_of(row: dict) -> Block | None:

@@ -1,0 +1,77 @@
+"""What a GPU computes, against a CPU: pytest -m gpu."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from test_fast import CONFIGS, images, plain_and_fast, scores_and_gradients
+from test_loop import TINY, trained
+from test_loop import images as stripes
+
+from alexlib.data import augment
+from alexlib.data.images import Feed, generator, order
+from alexlib.training.loop import predict
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm GPU"),
+]
+
+
+@pytest.fixture(autouse=True)
+def without_tf32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_values_and_gradients_are_those_of_the_plain_net_in_float64(name):
+    """In bf16 they are as near to it as those of the plain net on a CPU."""
+    plain, quick = plain_and_fast(CONFIGS[name])
+    x = images(plain)
+    expected = scores_and_gradients(copy.deepcopy(plain).double(), x.double())
+    usual = scores_and_gradients(plain, x, autocast=True)
+    for model in (plain.to("cuda"), quick.to("cuda")):
+        on_gpu = x.to("cuda", memory_format=torch.channels_last)
+        found, low = (scores_and_gradients(model, on_gpu, autocast) for autocast in (False, True))
+        for exact, a, b, c in zip(expected, found, low, usual, strict=True):
+            assert (a.cpu() - exact).norm() <= 1e-4 * exact.norm()
+            assert (b.cpu() - exact).norm() <= 2 * (c - exact).norm() + 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_mini_batches_and_augmentation_are_those_of_a_cpu(fits, monkeypatch):
+    if not fits:
+        monkeypatch.setattr("alexlib.data.images.MEMORY_SHARE", 0)
+    train = stripes(40, side=80)
+    mean, axes = torch.tensor(train.mean), torch.randn(3, 3)
+    draws = augment.draw(8, 80, 64, TINY.augment, generator(0, 0, "augment"))
+    made = []
+    for device in ("cpu", "cuda"):
+        feed, given = Feed(train, device), (mean.to(device), axes.to(device))
+        assert feed.fits == fits
+        for pixels, labels in feed(order(40, 8, 0, 0)):
+            x = augment.training_input(pixels, *given, 64, TINY.augment, draws)
+            made.append((x.cpu(), labels.cpu()))
+    for (x, labels), (expected, true) in zip(made[5:], made[:5], strict=True):
+        torch.testing.assert_close(x, expected, rtol=0, atol=1e-3)
+        assert torch.equal(labels, true)
+
+
+@pytest.mark.parametrize("devices", [None, ("cuda", "cuda")])
+def test_training_on_a_gpu_follows_that_on_a_cpu(devices):
+    config = TINY.replace(dropout=0.0, fc_factor=0.5)  # masks are drawn on the device
+    (_, expected), (model, found) = trained(config), trained(config, devices=devices, device="cuda")
+    for row, cpu in zip(found, expected, strict=True):
+        assert row["train_loss"] == pytest.approx(cpu["train_loss"], rel=2e-3)
+    test = stripes(30, seed=3)
+    on_gpu = predict(model, test, config, views="ten", device="cuda")
+    if not devices:
+        assert np.abs(on_gpu - predict(model.cpu(), test, config, views="ten")).max() < 1e-3
+
+
+def test_a_run_in_bf16_is_resumed(tmp_path):
+    config = TINY.replace(precision="bf16")
+    _, half = trained(config, folder=tmp_path, finish=1, device="cuda")
+    _, history = trained(config, folder=tmp_path, device="cuda")
+    assert history[:1] == half and len(history) == 3
