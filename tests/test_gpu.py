@@ -36,7 +36,7 @@ def test_values_and_gradients_are_those_of_the_plain_net_in_float64(name):
         found, low = (scores_and_gradients(model, on_gpu, autocast) for autocast in (False, True))
         for exact, a, b, c in zip(expected, found, low, usual, strict=True):
             assert (a.cpu() - exact).norm() <= 1e-4 * exact.norm()
-            assert (b.cpu() - exact).norm() <= 2 * (c - exact).norm() + 0.01 * exact.norm()
+            assert (b.cpu() - exact).norm() <= 3 * (c - exact).norm() + 0.03 * exact.norm()
 
 
 @pytest.mark.parametrize("fits", [True, False])

@@ -183,8 +183,9 @@ class Feed:
         """All images, uint8 (N, side, side, 3), and labels on the GPU."""
         shape = len(self), *self.images.mean.shape
         pixels = torch.empty(shape, dtype=torch.uint8, device=self.device)
-        for part in torch.arange(len(self)).split(1024):
-            pixels[part[0] : part[-1] + 1] = self._read(part)[0].to(self.device)
+        for first in range(0, len(self), 1024):
+            part = slice(first, first + 1024)
+            pixels[part] = self._read(np.arange(len(self))[part])[0].to(self.device)
         return pixels, torch.from_numpy(self.images.labels).to(self.device)
 
 

@@ -1,9 +1,13 @@
 """Stages that compute the same as the plain ones in less time; `accelerate(model)` puts them in.
 
-On CPUs, conv1 reads blocks of pixels, and LRN is compiled from kernels.c. On all devices the norms
-save only their input for the gradient, and a ReLU is part of the LRN that follows it or comes after
-the max-pool that follows it. Float64, torch.compile and a beta other than 3/4 use the plain stages.
+On CPUs, conv1 reads blocks of pixels, and LRN is compiled from kernels.c. On GPUs, both norms are
+the Triton kernels of kernels.py, and a grouped convolution is two convolutions. On all devices the
+norms save only their input for the gradient, and a ReLU is part of the LRN that follows it or comes
+after the max-pool that follows it. Float64, torch.compile and a beta other than 3/4 use the plain
+stages.
 """
+
+import os
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +30,8 @@ def accelerate(model: nn.Sequential) -> nn.Sequential:
         module.__class__ = faster.get(type(module), type(module))
         if type(module) is nn.Conv2d and module.in_channels == 3 and min(module.stride) > 1:
             module.__class__ = BlockedConv2d
+        if type(module) is nn.Conv2d and module.groups > 1:
+            module.__class__ = SplitConv2d
     if not isinstance(model, _Fused):
         model.__class__ = type(f"Fast{type(model).__name__}", (_Fused, type(model)), {})
     return model
@@ -59,6 +65,17 @@ def _plain(x) -> bool:
     return x.dtype == torch.float64 or x.is_meta or torch.compiler.is_compiling()
 
 
+def _triton(x, half: int):
+    """The module of the Triton kernels, if they are for this tensor and not switched off."""
+    if not x.is_cuda or os.environ.get("ALEXLIB_NATIVE") == "0":
+        return None
+    try:
+        from alexlib.models import kernels
+    except ModuleNotFoundError:  # Windows, or a Python without Triton
+        return None
+    return kernels if kernels.fits(x, half) else None
+
+
 class BlockedConv2d(nn.Conv2d):
     """A convolution over the three colours of an image, with a stride and without padding.
 
@@ -84,6 +101,18 @@ class BlockedConv2d(nn.Conv2d):
         return F.conv2d(rows, kernels, self.bias, (self.stride[0], 1))
 
 
+class SplitConv2d(nn.Conv2d):
+    """On a GPU, a convolution for each group: cuDNN's grouped kernels are many times slower."""
+
+    def forward(self, x):
+        if _plain(x) or x.device.type == "cpu":
+            return super().forward(x)
+        parts = (tensor.chunk(self.groups, dim) for tensor, dim in ((x, 1), (self.weight, 0)))
+        biases, settings = self.bias.chunk(self.groups), (self.stride, self.padding, self.dilation)
+        convolved = (F.conv2d(*part, *settings) for part in zip(*parts, biases, strict=True))
+        return torch.cat([*convolved], 1)
+
+
 class FastLocalResponseNorm(LocalResponseNorm):
     """LRN by kernels.c where it applies, else with sums by a banded matrix of ones."""
 
@@ -96,6 +125,8 @@ class FastLocalResponseNorm(LocalResponseNorm):
         fits = last and a.dtype in native.TYPES and maps <= 1024 and half <= 16  # as in kernels.c
         if fits and a.device.type == "cpu" and native.kernels():
             return native.ResponseNorm.apply(a, maps, half, rectify, self.k, self.alpha)
+        if kernels := _triton(a, half):
+            return kernels.ResponseNorm.apply(a, maps, half, False, rectify, self.k, self.alpha)
         band = torch.ones(maps, maps, device=a.device).tril(half).triu(-half)
 
         def window(squares):
@@ -113,6 +144,8 @@ class FastSpatialResponseNorm(SpatialResponseNorm):
         if _plain(a) or self.beta != 0.75:
             return super().forward(a)
         size, half = self.size, self.size // 2
+        if kernels := _triton(a, half):
+            return kernels.ResponseNorm.apply(a, 1, half, True, False, 1.0, self.alpha)
 
         def window(squares):
             columns = F.avg_pool2d(squares, (size, 1), 1, (half, 0), divisor_override=1)

@@ -1,0 +1,107 @@
+"""Both response norms on NVIDIA and AMD GPUs: Triton kernels for tensors in channels-last order.
+
+    y = x d^(-3/4) with d = k + alpha window(x^2)
+    dx = g d^(-3/4) - 3/2 alpha x window(s) with s = g x d^(-7/4), for the gradient g of y
+
+A program computes BLOCK numbers, whose places in memory are `i`. It reads windows number by number,
+mostly from the cache.
+"""
+
+import torch
+import triton
+from triton import language as tl
+
+BLOCK = 1024
+
+
+@triton.jit
+def read(p, i, inside, RECTIFY: tl.constexpr):
+    """The numbers at i, or 0; max(a, 0) keeps NaN."""
+    a = tl.load(p + i, inside, 0.0).to(tl.float32)
+    return tl.where(a < 0, 0.0, a) if RECTIFY else a
+
+
+@triton.jit
+def window(p, i, n, maps, C, H, W, SPATIAL: tl.constexpr, HALF: tl.constexpr,
+           RECTIFY: tl.constexpr, SQUARE: tl.constexpr):  # fmt: skip
+    """Sums over 2 HALF + 1 adjacent maps of a tower, or over as many rows and columns of a map."""
+    total = read(p, i, i < 0, RECTIFY)
+    if SPATIAL:
+        h, w = i // (C * W) % H, i // C % W
+        for a in tl.static_range(-HALF, HALF + 1):
+            for b in tl.static_range(-HALF, HALF + 1):
+                inside = (h + a >= 0) & (h + a < H) & (w + b >= 0) & (w + b < W)
+                v = read(p, i + (a * W + b) * C, inside & (i < n), RECTIFY)
+                total += v * v if SQUARE else v
+    else:
+        c = i % maps
+        for a in tl.static_range(-HALF, HALF + 1):
+            v = read(p, i + a, (c + a >= 0) & (c + a < maps) & (i < n), RECTIFY)
+            total += v * v if SQUARE else v
+    return total
+
+
+@triton.jit
+def normalise(x, y, k, alpha, n, maps, C, H, W, SPATIAL: tl.constexpr, HALF: tl.constexpr,
+              RECTIFY: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    d = k + alpha * window(x, i, n, maps, C, H, W, SPATIAL, HALF, RECTIFY, True)
+    root = tl.rsqrt(d)
+    tl.store(y + i, read(x, i, i < n, RECTIFY) * root * tl.sqrt(root), i < n)
+
+
+@triton.jit
+def gradient_terms(x, g, s, k, alpha, n, maps, C, H, W, SPATIAL: tl.constexpr,
+                   HALF: tl.constexpr, RECTIFY: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    d = k + alpha * window(x, i, n, maps, C, H, W, SPATIAL, HALF, RECTIFY, True)
+    root = tl.rsqrt(d)
+    product = read(x, i, i < n, RECTIFY) * read(g, i, i < n, False)
+    tl.store(s + i, product * root * tl.sqrt(root) / d, i < n)
+
+
+@triton.jit
+def gradient(x, g, s, dx, k, alpha, n, maps, C, H, W, SPATIAL: tl.constexpr, HALF: tl.constexpr,
+             RECTIFY: tl.constexpr, SIZE: tl.constexpr):  # fmt: skip
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    d = k + alpha * window(x, i, n, maps, C, H, W, SPATIAL, HALF, RECTIFY, True)
+    root, a = tl.rsqrt(d), read(x, i, i < n, RECTIFY)
+    sums = window(s, i, n, maps, C, H, W, SPATIAL, HALF, False, False)
+    found = read(g, i, i < n, False) * root * tl.sqrt(root) - 1.5 * alpha * a * sums
+    if RECTIFY:
+        found = tl.where(a == 0, 0.0, found)
+    tl.store(dx + i, found, i < n)
+
+
+class ResponseNorm(torch.autograd.Function):
+    """A norm and its gradient; it saves only its input.
+
+    Args:
+        x: channels-last, (N, C, H, W); maps: of a tower; half: maps, or rows and columns, to each
+            side of the window; spatial: which of the two; rectify: normalise max(x, 0).
+    """
+
+    @staticmethod
+    def forward(ctx, x, maps, half, spatial, rectify, k, alpha):
+        (_, C, H, W), n = x.shape, x.numel()
+        ctx.save_for_backward(x)
+        ctx.settings = k, alpha, n, maps, C, H, W, spatial, half, rectify, BLOCK
+        y = torch.empty_like(x)
+        normalise[(triton.cdiv(n, BLOCK),)](x, y, *ctx.settings)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        (x,), grid = ctx.saved_tensors, (triton.cdiv(ctx.settings[2], BLOCK),)
+        g = g.contiguous(memory_format=torch.channels_last)
+        s, dx = torch.empty_like(x, dtype=torch.float32), torch.empty_like(x)
+        gradient_terms[grid](x, g, s, *ctx.settings)
+        gradient[grid](x, g, s, dx, *ctx.settings)
+        return dx, None, None, None, None, None, None
+
+
+def fits(x, half: int) -> bool:
+    """Whether the kernels are for this tensor; they count with 32 bits."""
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return last and x.is_cuda and 0 < x.numel() < 2**31 and half <= 16
