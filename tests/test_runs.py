@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from test_variants import BASELINES, GRID, check_of, row_of
+from test_variants import BASELINES, PARTS, check_of, row_of
 
 from alexlib.config import FIGURE1, ROOT
 from alexlib.data.images import Images
@@ -258,8 +258,8 @@ def test_a_closed_block_takes_no_new_rows(monkeypatch):
 def test_runs_count_only_at_the_chosen_rate():
     errors = {0.005: 0.9, 0.01: 0.9, 0.02: 0.8}
     about = {lr: {"history": [{"val_top1": error}]} for lr, error in errors.items()}
-    checks = [check_of(GRID, "no-conv3", lr) | about[lr] for lr in errors]
-    slow, fast = (row_of(GRID, "no-conv3", lr) for lr in (0.01, 0.02))
+    checks = [check_of(PARTS, "no-conv3", lr) | about[lr] for lr in errors]
+    slow, fast = (row_of(PARTS, "no-conv3", lr) for lr in (0.01, 0.02))
     assert records.evidence([slow, fast, *checks]) == [fast, *checks]
     assert records.evidence([slow, fast]) == [slow]
 

@@ -11,6 +11,7 @@ from alexlib.study.variants import BLOCKS, VARIANTS, baseline, block_of, chosen_
 
 SMALL = {"width": 0.125, "input": 64}
 BASELINES = next(block for block in BLOCKS if block.id == "baseline")
+PARTS = next(block for block in BLOCKS if block.id == "parts")
 GRID = next(block for block in BLOCKS if block.id == "grid")
 
 
@@ -82,8 +83,8 @@ def check_of(block, variant, lr, **about):
 
 def test_rate_checks_are_listed_at_three_rates_with_seed_0():
     for lr, listed in ((0.005, True), (0.01, True), (0.02, True), (0.03, False)):
-        assert (block_of(check_of(GRID, "no-conv3", lr)) is GRID) == listed
-    assert block_of(check_of(GRID, "no-conv3", 0.01, seed=1)) is None
+        assert (block_of(check_of(PARTS, "no-conv3", lr)) is PARTS) == listed
+    assert block_of(check_of(PARTS, "no-conv3", 0.01, seed=1)) is None
 
 
 def test_a_search_may_choose_its_free_settings_and_no_others():
@@ -107,10 +108,10 @@ def test_a_search_may_choose_its_free_settings_and_no_others():
 )
 def test_another_rate_must_be_better_by_two_points(errors, chosen):
     rows = [
-        check_of(GRID, "no-conv3", lr)
+        check_of(PARTS, "no-conv3", lr)
         | ({"history": [{"val_top1": 1.0}, {"val_top1": e}]} if e else {"diverged": "NaN"})
         for lr, e in errors.items()
     ]
-    assert chosen_rate(GRID, "no-conv3", rows) == chosen
-    assert chosen_rate(GRID, "no-conv4", rows) == 0.01  # it has no checks
-    assert chosen_rate(GRID, "no-conv3", [row | {"epochs": 1} for row in rows]) == 0.01
+    assert chosen_rate(PARTS, "no-conv3", rows) == chosen
+    assert chosen_rate(PARTS, "no-conv4", rows) == 0.01  # it has no checks
+    assert chosen_rate(PARTS, "no-conv3", [row | {"epochs": 1} for row in rows]) == 0.01

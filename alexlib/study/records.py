@@ -21,7 +21,7 @@ import torchvision
 from alexlib.config import reports_root, runs_root
 from alexlib.files import lock, try_writing
 from alexlib.study import measures
-from alexlib.study.variants import block_of, chosen_rate
+from alexlib.study.variants import block_of, chosen_rate, on_gpu
 from alexlib.training.checkpoint import atomic_write
 from alexlib.training.distributed import world
 from alexlib.training.machine import commit, device_name
@@ -83,7 +83,8 @@ def evidence(found: list[dict]) -> list[dict]:
         if is_run and block.check and lr != chosen_rate(block, variant, rates):
             continue
         net = str(row["config"]["net"]) if block.free else ""
-        first.setdefault((block.id, row["study"], variant, row["seed"], lr, net), row)
+        run = block.id, row["study"], variant, row["seed"], lr, net, on_gpu(row)
+        first.setdefault(run, row)
 
     runs, ids = list(first.values()), {id(row) for row in first.values()}
 

@@ -179,13 +179,11 @@ class Block:
         """Whether the row of a run, or of a rate check, is one of this block."""
         if row.get("weights"):  # of another run or of others: not trained from the beginning
             return False
-        if on_gpu(row) != self.gpu:
-            return False
         if [row["data"]["train"], row["data"]["test"]] != self.data or row["scale"] != self.scale:
             return False
         is_check = row["study"] == "rates" and row["of"] == self.study
-        same_study = row["epochs"] == self.check if is_check else row["study"] == self.study
-        if not same_study:
+        is_run = row["study"] == self.study and on_gpu(row) == self.gpu
+        if not (is_run or (is_check and row["epochs"] == self.check)):
             return False
         if row["seed"] >= (1 if is_check else self.variants.get(row["variant"], self.seeds)):
             return False
@@ -217,12 +215,13 @@ def chosen_rate(block: Block, variant: str, rates: list[dict]) -> float:
     """The learning rate of a variant in a block (docs/protocol.md, section 3).
 
     `rates` are rows of study "rates", of any block. The scale's own rate is kept unless the
-    validation error after another one is lower by more than MARGIN; a diverged run counts as 1.
+    validation error after another one is lower by more than MARGIN; a diverged run counts as 1. Of
+    two checks at one rate the first row counts.
     """
     own = block.base.train.lr
     errors = {
         row["config"]["train"]["lr"]: 1.0 if "diverged" in row else row["history"][-1]["val_top1"]
-        for row in rates
+        for row in reversed(rates)
         if row["variant"] == variant and block.lists(row)
     }
     if variant not in block.variants or not errors:
