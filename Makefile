@@ -42,11 +42,11 @@ lint: $(VENV)/.stamp ## check the style, change nothing
 	$(VENV)/bin/lint-imports --no-cache
 
 format: $(VENV)/.stamp ## fix the style, bring notebook pairs in step, strip notebook outputs
-	$(PY) -m jupytext --quiet --sync notebooks/*.ipynb
+	$(PY) -m jupytext --quiet --sync notebooks/*.ipynb notebooks/*/*.ipynb
 	$(PY) -m ruff check --fix-only --quiet
 	$(PY) -m ruff format
-	$(PY) -m jupytext --quiet --sync notebooks/*.ipynb
-	$(PY) -m nbstripout --keep-id notebooks/*.ipynb
+	$(PY) -m jupytext --quiet --sync notebooks/*.ipynb notebooks/*/*.ipynb
+	$(PY) -m nbstripout --keep-id notebooks/*.ipynb notebooks/*/*.ipynb
 
 clean: ## remove .venv and caches; data, runs and reports stay
 	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache
