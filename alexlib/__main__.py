@@ -14,7 +14,7 @@ from alexlib import commands
 from alexlib.commands import OnError, Scale, fields_of, pairs
 from alexlib.config import IS_PROJECT, ROOT, scale_of
 
-BENCHMARKS = ("step", "whole", "data", "memory", "waiting")
+BENCHMARKS = ("step", "whole", "data", "memory", "surroundings")
 
 
 class Commands(typer.core.TyperGroup):
@@ -145,7 +145,7 @@ def export(
 
 @app.command()
 def bench(names: Annotated[list[str] | None, Argument(help=", ".join(BENCHMARKS))] = None):
-    """Run the benchmarks (ten minutes); one that fails does not stop the others."""
+    """Run the benchmarks (half an hour); one that fails does not stop the others."""
     if not IS_PROJECT:
         raise ValueError("alexlib is installed without its benchmarks: clone the whole project")
     scripts = [ROOT / "benchmarks" / f"{name}.py" for name in names or BENCHMARKS]

@@ -29,7 +29,7 @@ from alexlib.training.optim import make_optimizer
 
 CONFIGS = {"paper": PAPER, "source2012": SOURCE2012, "four-layer": FIGURE1}
 CONFIGS["four-layer, tanh"] = FIGURE1.replace(activation="tanh")
-ALEXNET = {  # net, precision, "fast", "plain" or "compiled"
+ALEXNET = {  # net, precision, "fast", "plain", "compiled" or "channels-last"
     "newcomer, fp32": ("newcomer", "fp32", ""),
     "newcomer under torch.compile, fp32": ("newcomer", "fp32", "compiled"),
     "torchvision's alexnet, fp32": ("torchvision", "fp32", ""),
@@ -82,14 +82,16 @@ OTHERS["torchvision"] = torchvision.models.alexnet
 
 def steps(net: str, precision: str, how: str, batch: int, device: str = "cpu") -> Iterator[None]:
     """Endless training steps on a mini-batch of noise."""
-    use_available_cores()
     torch.manual_seed(0)
     side, classes = (32, 10) if "cifar" in net or "four" in net else (224, 1000)
     x, labels = 60 * torch.randn(batch, 3, side, side), torch.randint(0, classes, (batch,))
     if net in OTHERS:
-        model, x = OTHERS[net]().to(device), x / 60
+        layout = torch.channels_last if how == "channels-last" else torch.preserve_format
+        model = OTHERS[net]().to(device, memory_format=layout)
+        x = (x / 60).contiguous(memory_format=layout)
         optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=5e-4)
     else:
+        use_available_cores()
         keep_freed_memory(device)
         config, layout = CONFIGS[net].replace(lr=0.001), torch.channels_last
         model = build(config, fast=how != "plain").to(device, memory_format=layout)

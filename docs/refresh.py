@@ -21,6 +21,18 @@ from alexlib.paper import AMBIGUITIES, CLAIMS
 from alexlib.study import race, records, scorecard
 
 REPORTS = ROOT / "reports"
+ALSO = ("dropout-iterations", "ten-views", "five-nets", "parameters", "conv1-neurons")
+WORDS = {  # how a verdict begins: what README says instead
+    "agrees": "yes",
+    "same direction, smaller": "yes, but less than in the paper",
+    "same direction, larger": "yes, and more than in the paper",
+    "opposite": "no, the opposite",
+    "paper's size excluded": "no, or much less than in the paper",
+    "cannot tell": "open: too few runs to tell",
+    "regime not reached": "open: our nets do not overfit enough to test this",
+    "slip of the paper": "no, a slip: the paper's own numbers contradict it",
+    "not tested": "not tested yet",
+}
 
 
 def table(head: str, rows) -> str:
@@ -39,9 +51,6 @@ def cell(value) -> str:
     return text.replace("|", r"\|")
 
 
-# ---- reports -------------------------------------------------------------------------------------
-
-
 def committed() -> dict[Path, dict]:
     """The reports that are not of sample runs, with their metadata."""
     files = sorted([*REPORTS.glob("*.ipynb"), *REPORTS.glob("[!.]*/*.ipynb")])
@@ -56,9 +65,10 @@ def index() -> str:
         ran, made = about["papermill"], about.get("alexlib", {})
         title = re.search(r'"# ([^"\\]+)', file.read_text())
         link = f"[{title[1] if title else file.stem}]({file.relative_to(REPORTS).as_posix()})"
-        given = dict(ran["parameters"])
+        given = ran["parameters"] | ran["parameters"].get("fields", {})
+        given |= given.pop("options", {})
         row = {"report": link, "scale": given.pop("scale", None), "date": ran["start_time"][:10]}
-        row["parameters"] = ", ".join(f"{name} = {value}" for name, value in given.items())
+        row["parameters"] = ", ".join(f"{key} = {given[key]}" for key in given if key != "fields")
         row["state"] = "failed" if ran["exception"] else "complete"
         row["took"] = timedelta(seconds=round(ran["duration"]))
         rows.append(row | {"device": made.get("device"), "commit": made.get("commit")})
@@ -81,9 +91,6 @@ def stale(file: Path, about: dict) -> str:
     return "its notebook failed" if ran["exception"] else ""
 
 
-# ---- parts of pages ------------------------------------------------------------------------------
-
-
 def scales() -> str:
     rows = []
     for scale in SCALES.values():
@@ -93,6 +100,22 @@ def scales() -> str:
             row |= vars(config.train) | {"width": config.net.width}
         rows.append(row)
     return table("scale | images; who runs it | epochs | batch | width", rows)
+
+
+def findings() -> str:
+    """The primary claims, and those in ALSO, for readers who have not read the protocol."""
+    units, rows = {"pp": " points", "x": " times", "count": ""}, []
+    for entry in scorecard.card(records.everything()):
+        claim, line = entry["claim"], next(iter(entry["lines"]), None)
+        if claim.primary or claim.id in ALSO:
+            unit, found = units[claim.unit], scorecard.cells(claim, line)
+            interval = found["95 % interval"]
+            here = f"{found['ours']}{unit} ({interval})" if interval != "-" else found["ours"]
+            paper = f"{found['paper']}{unit}" if claim.paper else "no size named"
+            verdict = next(WORDS[word] for word in WORDS if entry["verdict"].startswith(word))
+            row = {"the paper says": claim.statement, "paper": paper, "here (95 % interval)": here}
+            rows.append(row | {"images": line and line["scale"], "is it so?": verdict})
+    return table("the paper says | paper | here (95 % interval) | images | is it so?", rows)
 
 
 def verdicts(are_facts: bool) -> str:
@@ -112,15 +135,6 @@ def claims() -> str:
     return table(head, (vars(claim) | {"studies": claim.studies} for claim in CLAIMS.values()))
 
 
-def ambiguities() -> str:
-    head = "question | paper_says | source_did | reading_paper | reading_source | field | where"
-    return table(head, map(vars, AMBIGUITIES))
-
-
-def layers() -> str:
-    return table("stage | output | neurons | parameters | macs", shapes_and_cost(PAPER))
-
-
 def benchmark(name: str) -> str:
     """The newest results of a benchmark on each machine."""
     files = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
@@ -131,8 +145,12 @@ def benchmark(name: str) -> str:
     return table(" | ".join(key for key in found[0] if key not in hidden), found)
 
 
-PARTS = {f.__name__: f for f in (scales, claims, ambiguities, layers)}
+PARTS = {f.__name__: f for f in (scales, findings, claims)}
 PARTS |= {"scorecard": partial(verdicts, False), "facts": partial(verdicts, True)}
+QUESTIONS = "question | paper_says | source_did | reading_paper | reading_source | field | where"
+PARTS["ambiguities"] = partial(table, QUESTIONS, [vars(each) for each in AMBIGUITIES])
+STAGES = "stage | output | neurons | parameters | macs"
+PARTS["layers"] = partial(table, STAGES, shapes_and_cost(PAPER))
 
 
 def render(text: str) -> str:
@@ -162,21 +180,22 @@ def drawn() -> dict[str, tuple]:
 
 def refresh(check: bool = False) -> list[str]:
     """Write what is out of date, unless `check`; returns its names, and the stale reports."""
-    pages, old = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")], []
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     texts = {page: render(page.read_text()) for page in pages} | {REPORTS / "README.md": index()}
-    for file, text in texts.items():
-        if not file.exists() or file.read_text() != text:
-            old.append(str(file.relative_to(ROOT)))
-            if not check:
-                file.write_text(text)
+    old = {
+        file: text for file, text in texts.items() if not file.exists() or file.read_text() != text
+    }
+    for file, text in old.items() if not check else ():
+        file.write_text(text)
     for name, (rows, draw) in drawn().items():
         file, stamp = REPORTS / "figures" / name, scorecard.fingerprint(rows)
         if not file.exists() or Image.open(file).info.get("Description") != stamp:
-            old.append(str(file.relative_to(ROOT)))
+            old[file] = stamp
             if not check:
                 draw().savefig(file, metadata={"Software": None, "Description": stamp})
     reasons = {file.relative_to(ROOT): stale(file, about) for file, about in committed().items()}
-    return old + [f"{file}: {why}" for file, why in reasons.items() if why]
+    names = [str(file.relative_to(ROOT)) for file in old]
+    return names + [f"{file}: {why}" for file, why in reasons.items() if why]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,13 @@
 # image, beside the squashed image that Caffe made popular; the mean image; the colour components,
 # beside those of 2012 and beside the constants that many training scripts use.
 #
-# **Run time.** Less than a minute for `sample`; for photographs the time to decode each of them once.
+# **You need:** the paper, sections 2 and 4.1. This is the first notebook; the next is 01.
+#
+# **You will have:** the mean image and the colour components, computed by hand and equal to the
+# library's; the numbers with which the data of this scale can be compared with those of 2012.
+#
+# **Time:** TIME00 s at the `sample` scale, measured on two cores. Photographs take the time to decode
+# each of them once.
 
 # %% [markdown]
 # ## Parameters
@@ -222,6 +228,27 @@ Markdown(
 # %% [markdown]
 # ## The mean image
 #
+# The mean of each pixel and channel over the training images, by hand. The library computes it while
+# it packs the images; both are the same. Of 100,000 images or more (ImageNet) only every n-th is used
+# here, and the result is then only close to the library's.
+
+# %%
+some = np.arange(0, len(training), max(len(training) // 50_000, 1))
+close = 1e-3 if len(some) == len(training) else 5.0  # grey levels
+
+
+# %% tags=["by-hand"]
+def mean_image(images):
+    total, count = 0.0, 0
+    for image in images:  # uint8 (side, side, 3)
+        total, count = total + image, count + 1
+    return total / count
+
+
+by_hand = mean_image(training.gather([i])[0] for i in some)
+assert np.allclose(by_hand, training.mean, rtol=0, atol=close)
+
+# %% [markdown]
 # The 2012 code subtracts the mean of all training images, pixel by pixel. From every crop it subtracts
 # the *centre* of the mean image (dashed), wherever the crop was. Pixels are in 0..255 and are not
 # divided by a standard deviation. The initial weights and the response normalisation depend on this.
@@ -261,20 +288,20 @@ pd.DataFrame(columns, index=list(channels)).style.format(precision=1)
 # above the axis.
 
 # %%
-some = np.random.default_rng(seed).choice(len(training), min(len(training), 1000), replace=False)
-pixels = training.gather(np.sort(some))
+drawn = np.random.default_rng(seed).choice(len(training), min(len(training), 1000), replace=False)
+pixels = training.gather(np.sort(drawn))
 levels = {name: np.bincount(pixels[..., i].ravel(), minlength=256) for i, name in enumerate(channels)}
 shares = 100 * pd.DataFrame(levels) / (pixels.size // 3)
 figure, axis = figures.new_figure(8, 2.6)
 shares.plot(ax=axis, color=channels, lw=1, xlabel="grey level", ylabel="% of pixels")
-axis.set(xlim=(0, 255), ylim=(0, 1.1 * shares[1:-1].max().max()))
+axis.set(xlim=(0, 255), ylim=(0, 1.1 * shares[1:-1].max().max()), title=f"n = {len(drawn):,} images")
 for here, in_2012, colour in zip(means, paper.CHANNEL_MEANS, channels.values(), strict=True):
     axis.axvline(here, color=colour)
     axis.axvline(in_2012, color=colour, lw=1, ls="--")
 figure
 
 # %% [markdown]
-# ## Principal components of colour, on three numbers
+# ## Principal components of colour, by hand
 #
 # A pixel is three numbers. Their covariance over all pixels has three axes $p_1, p_2, p_3$ with
 # variances $\lambda_1, \lambda_2, \lambda_3$:
@@ -288,16 +315,37 @@ figure
 grey = np.array([[10, 10, 10], [100, 100, 100], [220, 220, 220]])
 variances, axes = np.linalg.eigh(np.cov(grey.T, bias=True))
 assert np.allclose(variances[:2], 0) and np.allclose(np.abs(axes[:, 2]), 1 / np.sqrt(3))
-variances[2], grey.var(0).sum()
+Markdown(
+    f"Variance along the grey axis: **{variances[2]:.0f}** squared grey levels."
+    f" Sum of the variances of the three channels: **{grey.var(0).sum():.0f}**."
+)
 
 # %% [markdown]
-# The library sums over every pixel of every training image while it packs them. NumPy's covariance of
-# a part of these pixels is close to it. The standard deviations along the three axes:
+# The same for all pixels of the training images. The library adds up $x x^T$ while it packs the images;
+# here the mean is subtracted first.
+
+
+# %% tags=["by-hand"]
+def colour_components(images, colour):
+    covariance, count = np.zeros((3, 3)), 0
+    for image in images:
+        x = image.reshape(-1, 3) - colour  # (pixels, 3), colour: the mean of red, green and blue
+        covariance += x.T @ x
+        count += len(x)
+    return np.linalg.eigh(covariance / count)  # variances, ascending; axes in columns
+
+
+variances, axes = colour_components((training.gather([i])[0] for i in some), means)
+assert np.allclose(np.sqrt(variances), np.sqrt(training.eigenvalues), rtol=0, atol=close)
+assert np.allclose((axes * variances) @ axes.T, covariance, rtol=0, atol=50 * close)
+
+# %% [markdown]
+# The standard deviations along the three axes, in grey levels. The sign of an axis is arbitrary.
 
 # %%
-estimate = np.linalg.eigvalsh(np.cov(pixels.reshape(-1, 3)[::7].T.astype(np.float64)))
-np.testing.assert_allclose(np.sqrt(estimate), np.sqrt(training.eigenvalues), rtol=0.15)
-np.sqrt(np.array([estimate, training.eigenvalues]))
+order = ["smallest", "second", "largest"]
+roots = {"by hand": np.sqrt(variances), "library": np.sqrt(training.eigenvalues)}
+pd.DataFrame(roots, index=order).style.format(precision=2)
 
 # %% [markdown]
 # ## This set, 2012, and the constants of later scripts
@@ -307,7 +355,6 @@ np.sqrt(np.array([estimate, training.eigenvalues]))
 # standard deviations in the files of 2012, and their axes are almost the same.
 
 # %%
-order = ["smallest", "second", "largest"]
 copied = 255 * np.sqrt(paper.COPIED_EIGENVALUES)
 roots = {"this set": np.sqrt(training.eigenvalues), "2012": paper.COLOUR_STDS, "copied": copied}
 roots = pd.DataFrame(roots, index=order)
@@ -325,8 +372,8 @@ _, second, largest = 2 * np.sqrt(training.eigenvalues)
 figure, axes = figures.new_figure(8, 3.4, 1, 2, width_ratios=(1.5, 1))
 axes[0].scatter(along[:, 2], along[:, 1], s=3, c=points / 255)
 axes[0].errorbar(0, 0, xerr=largest, yerr=second, color="black")
-axes[0].set(xlabel="along the largest component", ylabel="along the second one")
-axes[0].set(aspect="equal", facecolor="#dddddd")
+axes[0].set(xlabel="along the largest component, grey levels", ylabel="along the second one")
+axes[0].set(aspect="equal", facecolor="#dddddd", title=f"n = {len(points):,} pixels")
 colours = [figures.RED, figures.BLUE, "grey"]
 roots[::-1].plot.bar(ax=axes[1], rot=0, ylabel="standard deviation, grey levels", color=colours)
 figure
@@ -365,6 +412,23 @@ assert 0 < means.min() <= means.max() < 255 and (np.diff(training.eigenvalues) >
 np.testing.assert_allclose(training.eigenvectors.T @ training.eigenvectors, np.eye(3), atol=1e-9)
 np.testing.assert_allclose(copied, paper.COLOUR_STDS, rtol=0.15)
 assert degrees["copied and 2012"].max() < 3
+
+# %% [markdown]
+# ## Try it
+#
+# Write down what you expect first, then run. The answers are in `solutions/00_data.ipynb`.
+#
+# 1. A camera makes photographs with sides of 4 to 3, a phone of 16 to 9, a panorama has 3 to 1. What
+#    happens to the share of the area that the centre crop keeps?
+# 2. What happens to the contrast of the mean image if it is the mean of 10, 100 or all images? Draw
+#    `mean_image` of the first n training images and compare their standard deviations.
+# 3. What happens to the eigenvalues and to the eigenvectors if red and blue are swapped in every image?
+#    And if every pixel is divided by 2? Call `colour_components` with changed images.
+# 4. What are the three components of images in which every pixel and channel is drawn independently?
+# 5. What happens to the largest eigenvalue if the mean of each image is subtracted from the image first?
+#    How much of the variance of colour lies between images, and how much within them?
+# 6. An experiment: name each test image after the class whose mean image is nearest. What error do you
+#    expect, and what error do you get? Compare with the error for the largest class.
 
 # %% [markdown]
 # ## Limits and next

@@ -20,9 +20,15 @@
 # code of 2012 on the same image; the ten views; an image with controls to change the augmentation; and
 # the effects of crops with flips and of colour noise, measured by leaving each of them out.
 #
-# **Run time.** `sample`: about a minute, most of it training; crops of 128 pixels from images of 146 keep
-# it short. Photographs: the runs take as long as their epochs; the option `share` and the field `width`
-# shorten them. With `fields={"validation": 0.2}` the crops have the 224 pixels of the paper.
+# **You need:** the paper, section 4.1, and the colour components of notebook 00.
+#
+# **You will have:** crop, flip and colour noise as three functions of one image each, equal to the
+# library's functions for mini-batches; and the effects of augmentation on a small net.
+#
+# **Time:** TIME01 s at the `sample` scale, measured on two cores, most of it training. Crops of 128 pixels
+# from images of 146 keep it short; with `fields={"validation": 0.2}` the crops have the 224 pixels of
+# the paper. Photographs: the runs take as long as their epochs; the option `share` and the field
+# `width` shorten them.
 
 # %% [markdown]
 # ## Parameters
@@ -49,12 +55,14 @@ options = parameters(
 
 # %%
 import inspect
+import io
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Code, Markdown
+from PIL import Image, ImageDraw
 
 from alexlib import figures, paper
 from alexlib.config import config_at, scale_of
@@ -107,6 +115,19 @@ assert positions**2 * 2 == 2178
 assert (positions - 1) ** 2 * 2 == paper.CONSTANTS["crops_and_flips"].value == 2048
 
 # %% [markdown]
+# A crop and a mirror image are one line each:
+
+
+# %% tags=["by-hand"]
+def crop(image, top, left, size):
+    return image[top : top + size, left : left + size]
+
+
+def flip(image):
+    return image[:, ::-1]  # the columns in reverse order
+
+
+# %% [markdown]
 # All positions of the upper left corner (white) at the scale of this notebook, and three crops at random
 # positions; the last one is mirrored.
 
@@ -119,9 +140,9 @@ axes[0].plot(*np.mgrid[:positions, :positions].reshape(2, -1), ".", ms=0.7, colo
 corners = np.random.default_rng(0).integers(positions, size=(3, 2))
 for axis, colour, (top, left) in zip(axes[1:], ("blue", "red", "black"), corners, strict=True):
     axes[0].add_patch(plt.Rectangle((left, top), size, size, fill=False, ec=colour, lw=1.5))
-    crop = image[top : top + size, left : left + size]
-    axis.imshow(crop[:, ::-1] if colour == "black" else crop)
-    axis.set_xlabel(f"row {top}, column {left}", color=colour)
+    cut = crop(image, top, left, size)
+    axis.imshow(flip(cut) if colour == "black" else cut)
+    axis.set_xlabel(f"top {top}, left {left} pixels", color=colour)
 figure
 
 # %% [markdown]
@@ -161,16 +182,20 @@ for name, setting in settings.items():
 pd.DataFrame([counts], index=["different crops in a mini-batch of 128"])
 
 # %% [markdown]
-# A mirrored crop, made by hand and by the library:
+# `augment.crop` cuts a mini-batch at once. The two functions above, image by image, give the same:
 
 # %%
-one = torch.tensor(image)[None]
-by_library = augment.crop(one, torch.tensor([5]), torch.tensor([9]), torch.tensor([True]), size)
-by_hand = image[5 : 5 + size, 9 : 9 + size][:, ::-1]
-assert np.array_equal(by_library[0], by_hand)
+eight = torch.tensor(training.gather(np.arange(len(training))[:8]))  # (8, side, side, 3)
+top, left, mirrored = augment.random_windows(
+    len(eight), side, size, settings["paper"], generator(0, 1, "look")
+)
+by_library = augment.crop(eight, top, left, mirrored, size)
+for pixels, y, x, flipped, expected in zip(eight.numpy(), top, left, mirrored, by_library, strict=True):
+    cut = crop(pixels, y, x, size)
+    assert np.array_equal(flip(cut) if flipped else cut, expected)
 
 # %% [markdown]
-# ## Colour noise, on three numbers
+# ## Colour noise
 #
 # The same three numbers are added to every pixel of an image,
 #
@@ -184,10 +209,46 @@ assert np.array_equal(by_library[0], by_hand)
 # %%
 values, vectors = torch.tensor(training.eigenvalues), torch.tensor(training.eigenvectors)
 noise_axes = {reading: augment.colour_axes(values, vectors, reading) for reading in ("root", "eigenvalue")}
+
+
+# %% [markdown]
+# By hand, with the root, for one image:
+
+
+# %% tags=["by-hand"]
+def colour_noise(image, alpha):
+    shift = sum(alpha[i] * values[i].sqrt() * vectors[:, i] for i in range(3))  # red, green and blue
+    return image + shift
+
+
 alpha = torch.tensor([0.1, -0.1, 0.1], dtype=torch.float64)
-by_hand = sum(alpha[i] * values[i].sqrt() * vectors[:, i] for i in range(3))
-torch.testing.assert_close(augment.colour_noise(alpha, noise_axes["root"]), by_hand)
-by_hand
+by_hand = colour_noise(torch.zeros(1, 1, 3), alpha)
+assert torch.allclose(augment.colour_noise(alpha, noise_axes["root"]), by_hand)
+Markdown("This adds R {:+.1f}, G {:+.1f}, B {:+.1f} grey levels to every pixel.".format(*by_hand.flatten()))
+
+# %% [markdown]
+# ### The three together
+#
+# The library draws all random numbers of a mini-batch first (`augment.draw`). `augment.training_input`
+# then makes the input of the net: crops, minus the centre of the mean image, plus the noise. The three
+# functions do the same image by image. (The code of 2012 also divides the sum by 1.1.)
+
+# %%
+mean, config = torch.tensor(training.mean), base.replace(chunk=1, colour="root", divide=1.0)
+draws = augment.draw(len(eight), side, size, config.augment, generator(0, 2, "look"))
+by_library = augment.training_input(eight, mean, noise_axes["root"].float(), size, config.augment, draws)
+
+
+# %% tags=["by-hand"]
+def to_input(image, top, left, mirrored, alpha):
+    cut = crop(image, top, left, size)
+    cut = flip(cut) if mirrored else cut
+    centred = torch.tensor(cut.copy()) - augment.centre_crop(mean, size)
+    return colour_noise(centred, alpha).permute(2, 0, 1)  # (3, size, size)
+
+
+by_hand = torch.stack([to_input(*one) for one in zip(eight.numpy(), *draws, strict=True)])
+assert torch.allclose(by_library, by_hand.float(), atol=1e-3)  # of 255
 
 # %% [markdown]
 # The mean of many draws is 0, and their covariance is the one above. Each image has one shift. The
@@ -269,6 +330,7 @@ torch.testing.assert_close(noise(torch.zeros(3, 2, 2))[:, 1, 1], expected[0])
 # images. The net's ten softmax outputs are averaged.
 
 # %%
+one = torch.tensor(image)[None]
 ten = torch.cat(list(augment.views(one, size, "ten")))  # (10, size, size, 3)
 names = ["top left", "top right", "bottom left", "bottom right", "centre"]
 names += [f"{name}, mirrored" for name in names]
@@ -284,62 +346,71 @@ theirs = torch.stack(v2.TenCrop(size)(one[0].permute(2, 0, 1))).permute(0, 2, 3,
 assert torch.equal(ten, theirs[[0, 1, 2, 3, 4, 6, 5, 8, 7, 9]]) and torch.equal(ten[5:], ten[:5].flip(2))
 
 # %% [markdown]
-# ## Try it
+# ## An image with controls
 #
-# In JupyterLab, the controls move the crop and set the three coefficients (noise of the 2012 code). The
-# figure after them is for readers of a report, in which the controls do not work.
+# In JupyterLab, the controls move the crop and set the three coefficients (noise of the 2012 code; 0.1 is
+# one standard deviation of what is drawn in training). They work while later cells still train. The
+# image after them is for readers of a report, in which the controls do not work.
 
 
 # %%
-def seen(top, left, mirrored, coefficients):
-    window = image[top : top + size, left : left + size]
-    return shifted(window[:, ::-1] if mirrored else window, noise_axes["root"].numpy() @ coefficients)
+def noisy_crop(top, left, mirrored, *alpha):
+    cut = crop(image, top, left, size)
+    return shifted(flip(cut) if mirrored else cut, noise_axes["root"].numpy() @ alpha)
 
 
-# %%
-def redraw(top, left, mirrored, **coefficients):
-    figure, (whole, cut) = figures.new_figure(6, 3, 1, 2, subplot_kw=bare)
-    whole.imshow(image)
-    whole.add_patch(plt.Rectangle((left, top), size, size, fill=False, ec=figures.RED, lw=2))
-    cut.imshow(seen(top, left, mirrored, list(coefficients.values())))
-    return figure
+def panel(top, left, mirrored, *alpha):
+    whole, corner = Image.fromarray(image), (side - size) // 2
+    ImageDraw.Draw(whole).rectangle((left, top, left + size - 1, top + size - 1), outline="red", width=2)
+    frame = np.full_like(image, 255)
+    frame[corner:, corner:][:size, :size] = noisy_crop(top, left, mirrored, *alpha)
+    return Image.fromarray(np.hstack([whole, frame])).resize((640, 320))
 
 
 # %%
 import ipywidgets as widgets
 
-pixel = dict(min=0, max=side - size, value=(side - size) // 2, continuous_update=False)
-controls = {name: widgets.IntSlider(**pixel, description=name) for name in ("top", "left")}
-controls["mirrored"] = widgets.Checkbox(description="mirrored")
-coefficient = dict(min=-0.4, max=0.4, step=0.05, value=0.0, continuous_update=False)
+look = dict(style={"description_width": "260px"}, layout={"width": "600px"})
+controls = [
+    widgets.IntSlider(
+        (side - size) // 2, 0, side - size, description=f"{name} edge of the crop, pixels", **look
+    )
+    for name in ("top", "left")
+]
+controls.append(widgets.Checkbox(description="mirrored", **look))
 for name in ("smallest", "second", "largest"):
-    controls[name] = widgets.FloatSlider(**coefficient, description=name)
+    text = f"coefficient of the {name} component"
+    controls.append(widgets.FloatSlider(0, min=-0.4, max=0.4, step=0.05, description=text, **look))
 
 # %% [markdown]
-# A change of a control draws the figure again:
+# A change of a control draws the image again:
+
 
 # %%
-import io
+def png(panel):
+    panel.save(file := io.BytesIO(), format="png")
+    return file.getvalue()
 
 
 def change(_=None):
-    file = io.BytesIO()
-    redraw(**{name: widget.value for name, widget in controls.items()}).savefig(file, format="png")
-    shown.value = file.getvalue()
+    now = [control.value for control in controls]
+    shown.value, shift = png(panel(*now)), noise_axes["root"].numpy() @ now[3:]
+    below.value = "noise: R {:+.0f}, G {:+.0f}, B {:+.0f} grey levels".format(*shift)
 
 
 # %%
-shown = widgets.Image(width=600)
-for widget in controls.values():
-    widget.observe(change, "value")
+shown, below = widgets.Image(width=640), widgets.Label()
+for control in controls:
+    control.observe(change, "value")
 change()
-widgets.VBox([*controls.values(), shown])
+widgets.VBox([*controls, shown, below])
 
 # %% [markdown]
-# The figure for one setting of the controls:
+# The image for one setting of the controls: top 0, left as far as possible, mirrored, coefficients 0.1,
+# -0.1 and 0.2.
 
 # %%
-redraw(top=0, left=side - size, mirrored=True, smallest=0.1, second=-0.1, largest=0.2)
+panel(0, side - size, True, 0.1, -0.1, 0.2)
 
 # %% [markdown]
 # ## What it costs
@@ -514,6 +585,23 @@ assert set(zip(found.variant, found.seed, strict=True)) == {(v, s) for v in conf
 assert all(np.isfinite(epoch["train_loss"]) for row in found.row for epoch in row["history"])
 assert len({row["data"]["train"] for row in found.row}) == 1 and found.epochs.nunique() == 1
 assert {effect["variant"] for effect in effects} == {*configs} - {"baseline"}
+
+# %% [markdown]
+# ## Try it
+#
+# Write down what you expect first, then run. The answers are in `solutions/01_augmentation.ipynb`.
+#
+# 1. What happens to the number of different crops, with mirror images, if the crop has 192 instead of
+#    224 pixels of 256? And 255?
+# 2. What happens to the mean image if mirror images are added to the training set? And to the colour
+#    components?
+# 3. What happens to the number of different crops in a mini-batch of 128 if `chunk` is 1, 32 or 128?
+# 4. What happens to an image if the text of the paper is taken literally, with the variance of pixels in
+#    0..255? Which share of its pixels ends up black or white?
+# 5. Does the order matter: first the noise and then the flip, or first the flip? First the crop and then
+#    the flip, or first the flip? Try it with the three functions.
+# 6. An experiment: train a small net on few images, with random crops and flips and without. What
+#    happens to its training error and to its test error?
 
 # %% [markdown]
 # ## Limits and next

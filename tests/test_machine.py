@@ -81,21 +81,61 @@ def test_names_of_finished_runs_do_not_change():
     assert name == "03_ablations-miniimagenet-baseline-seed0-920bfaf6"
 
 
-def test_threads_are_those_of_the_cores(monkeypatch):
-    before = torch.get_num_threads()
+@pytest.fixture
+def threads(monkeypatch):
+    """Three threads, and the number that `use_available_cores` makes of them."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    try:
-        torch.set_num_threads(3)
-        for cores, threads in ((64, 3), (2, 2), (4, 2)):
-            monkeypatch.setattr(machine, "cpu_count", lambda cores=cores: cores)
-            machine.use_available_cores()
-            assert torch.get_num_threads() == threads
-        monkeypatch.setenv("OMP_NUM_THREADS", "2")
-        monkeypatch.setattr(machine, "cpu_count", lambda: 1)
-        machine.use_available_cores()
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    before = torch.get_num_threads()
+
+    def found(cores, free):
+        monkeypatch.setattr(machine, "cpu_count", lambda: cores)
+        monkeypatch.setattr(machine, "free_cores", lambda: free)
+        machine.use_available_cores.__wrapped__()
+        return torch.get_num_threads()
+
+    torch.set_num_threads(3)
+    yield found
+    torch.set_num_threads(before)
+
+
+def test_threads_are_those_of_the_free_cores(threads, monkeypatch):
+    assert [threads(*given) for given in ((64, 64), (2, 2), (4, 4))] == [3, 2, 2]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads(1, 1) == 2
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads(4, 1) == threads(4, 0) == 1
+
+
+@pytest.mark.parametrize(("busy", "nice", "free"), [(0, 0, 2), (0, 10, 2), (10, 0, 1), (20, 0, 0)])
+def test_idle_and_nice_time_of_allowed_cores_is_free(monkeypatch, busy, nice, free):
+    """`busy` and `nice`: ticks that others take in a look of ten ticks, on both cores together."""
+    looks = iter(range(6))
+
+    def read_text():
+        k = next(looks)
+        idle = k * (10 - (busy + nice) // 2)
+        line = f"{k * busy // 2} {k * nice // 2} 0 {idle} 0 7 7 7 0 0"
+        return f"cpu  1 1 1 1\ncpu0 {line}\ncpu1 {line}\ncpu2 0 0 0 {99 * k} 0 0\nintr 5\n"
+
+    clock = iter(range(99))
+    stat = SimpleNamespace(exists=lambda: True, read_text=read_text)
+    monkeypatch.setattr(machine, "STAT", stat)
+    monkeypatch.setattr(machine, "time", SimpleNamespace(sleep=id, perf_counter=clock.__next__))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "sysconf", lambda _: 10)
+    assert machine.free_cores() == free
+    monkeypatch.setattr(stat, "exists", lambda: False)
+    assert machine.free_cores() == machine.cpu_count()
+
+
+def test_a_resumed_run_has_the_threads_it_began_with(threads, tmp_path):
+    def train(**options):
+        return loop.fit(build(TINY), images(), images(9), TINY.replace(epochs=2), **options)
+
+    train(folder=tmp_path, finish=1, progress=False)
+    torch.set_num_threads(1)
+    train(folder=tmp_path, progress=False)
+    assert torch.get_num_threads() == 3
 
 
 def test_the_first_line_says_device_threads_and_precision(capsys):

@@ -68,6 +68,7 @@ class Checkpoints:
             return
         state = {"settings": self.settings, "history": history, "begun": begun or {}}
         state |= {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state["threads"] = torch.get_num_threads()
         contents = io.BytesIO()  # torch.save to a file would hide the OSError of a full disk
         torch.save(state, contents)
         last, before = self.folder / LAST, self.folder / BEFORE
@@ -108,6 +109,8 @@ class Checkpoints:
             warnings.warn(f"{problem}; resuming from {BEFORE}", CheckpointWarning, stacklevel=3)
             if (self.folder / LAST).exists():  # else `save` would rename it to BEFORE
                 os.replace(self.folder / LAST, self.folder / DAMAGED)
+        if "threads" in state and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(state["threads"])  # another number gives other last bits
         self.model.load_state_dict(state["model"])
         try:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from alexlib.training.distributed import from_first
 
 CLEARLY = 1.1  # bf16 is chosen if it is faster by this factor
 ROUNDS = 10
+STAT, LOOK = Path("/proc/stat"), 0.1  # seconds
 
 
 def pick_device(name: str = "auto") -> str:
@@ -101,6 +103,7 @@ def describe(model, precision: str) -> str:
 def device_name(device: str) -> str:
     """The name of a GPU; the model of a CPU and the number of threads."""
     kind = torch.device(device).type
+    use_available_cores()
     if kind != "cpu":
         named = getattr(torch.get_device_module(kind), "get_device_name", None)
         return named(device) if named else f"{platform.platform()}, {device}"
@@ -135,13 +138,38 @@ def set_up(config: Config, device: str) -> Config:
     return resolved(config, device)
 
 
+@functools.cache
 def use_available_cores() -> None:
-    """Let torch use no more threads than this process has cores, by affinity and cgroup limits.
+    """Let torch use no more threads than there are free cores; decided once in a process.
 
+    Cores count that this process may use (affinity, cgroup limits) and other processes leave free:
+    two threads on a core wait for each other, and one thread alone is then several times faster.
     $OMP_NUM_THREADS and a lower `torch.set_num_threads` count as they are.
     """
-    if "OMP_NUM_THREADS" not in os.environ and cpu_count() < torch.get_num_threads():
-        torch.set_num_threads(cpu_count())
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cpu_count(), free_cores())))
+
+
+def free_cores() -> int:
+    """Cores whose time is idle, or used by processes of low priority: the best of three looks.
+
+    Where /proc/stat does not exist (macOS, Windows), all cores count as free.
+    """
+    if not STAT.exists():
+        return cpu_count()
+    allowed, ticks = os.sched_getaffinity(0), os.sysconf("SC_CLK_TCK")
+
+    def free() -> float:  # seconds of all cores since the start of the machine
+        lines = re.findall(r"^cpu(\d+) (.+)", STAT.read_text(), re.MULTILINE)
+        times = [list(map(int, numbers.split())) for core, numbers in lines if int(core) in allowed]
+        return sum(nice + idle + waiting for _, nice, _, idle, waiting, *_ in times) / ticks
+
+    looks = []
+    for _ in range(3):
+        before, started = free(), time.perf_counter()
+        time.sleep(LOOK)
+        looks.append((free() - before) / (time.perf_counter() - started))
+    return round(max(looks))
 
 
 def keep_freed_memory(device: str) -> None:
