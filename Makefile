@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train reports test test-all bench lab docs lint format clean
+.PHONY: help train reports paper test test-all bench lab docs lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,18 +20,28 @@ train: $(VENV)/.stamp ## train AlexNet through notebook 04 and write its report 
 reports: $(VENV)/.stamp ## run every notebook and write its report (SCALE=sample)
 	$(PY) -m alexlib report all --scale $(SCALE) $(PARAMS)
 
+paper: $(VENV)/.stamp ## the report of the whole study: reports/report.md, .html and, with a Chromium, .pdf
+	@rm -f reports/figures/report_*.png
+	$(PY) -c "from alexlib import report; print(report.paper(report.reports_root()))"
+	@for browser in "$$CHROME" chromium chromium-browser google-chrome google-chrome-stable; do \
+	  if command -v "$$browser" >/dev/null; then "$$browser" --headless --disable-gpu --no-pdf-header-footer \
+	    $$([ "$$(id -u)" = 0 ] && echo --no-sandbox) --print-to-pdf=reports/report.pdf \
+	    "file://$(CURDIR)/reports/report.html" 2>/dev/null && echo reports/report.pdf; exit; fi; done; \
+	echo "No PDF: install chromium (Debian, Ubuntu: apt-get install chromium), name another one, as in"; \
+	echo "  make paper CHROME=/path/to/chrome, or print reports/report.html from a browser"
+
 test: $(VENV)/.stamp ## the tests, and every notebook cell by cell, in two processes
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --nbval-lax --durations=10
 
 test-all: $(VENV)/.stamp ## the same with the slow and the browser tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --nbval-lax --durations=10 -m ""
 
-bench: $(VENV)/.stamp ## measure speed, side by side, and renew docs/performance.md (ten minutes)
+bench: $(VENV)/.stamp ## measure speed, side by side, and renew docs/performance.md (half an hour)
 	$(PY) -m alexlib bench
 	$(PY) docs/refresh.py
 
-lab: $(VENV)/.stamp ## open the notebooks in JupyterLab
-	$(PY) -m jupyterlab
+lab: $(VENV)/.stamp ## open the notebooks in JupyterLab, at the welcome page
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/welcome.ipynb
 
 docs: $(VENV)/.stamp ## renew the generated parts of README.md, docs/ and reports/README.md
 	$(PY) docs/refresh.py

@@ -99,8 +99,10 @@ def train(
     trained = runs.run(job, images, test, device=device, name=run)
     if distributed.rank() == 0:
         for views, found in trained.row["metrics"].items():
-            error, low, high = proportion(round(found["top1"] * found["n"]), found["n"])
-            print(f"top-1 error, {views} views: {error:.2f} % (95 %: {low:.2f} to {high:.2f})")
+            for kind in ("top1", "top5") if config.net.classes >= 100 else ("top1",):
+                error, low, high = proportion(round(found[kind] * found["n"]), found["n"])
+                interval = f"(95 %: {low:.2f} to {high:.2f})"
+                print(f"top-{kind[-1]} error, {views} views: {error:.2f} % {interval}")
         print(trained.folder)
     distributed.stop()
 

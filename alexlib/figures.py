@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
-from torchvision.utils import make_grid
 
 from alexlib import fonts
 
@@ -91,9 +90,8 @@ def forest(effects: list[dict], title: str = ""):
     """Effects with 95 % intervals, one in a row, beside the paper, the 2012 log and later studies.
 
     `effects` are dicts with name, value, low, high, unit, n (runs of each arm), and where known
-    paper, log (numbers), later (several numbers). The axis leaves out numbers far beyond those of
-    other rows; arrows point to them. An infinite interval is not drawn. A hollow effect rests on a
-    single run in an arm.
+    paper, log (numbers), later (several numbers). Arrows point to numbers far beyond the others. An
+    infinite interval is not drawn. A hollow effect rests on a single run in an arm.
     """
     numbers = [{key: _finite(row.get(key)) for key in MARKS} for row in effects]
     left, right = _limits([np.concatenate(list(row.values())) for row in numbers])
@@ -139,6 +137,8 @@ def kernels(weights, towers: int = 2, kinds=None, columns: int = 16):
 
     With `kinds` (K,), of `features.kinds`, gratings and blobs are framed.
     """
+    from torchvision.utils import make_grid  # takes two seconds
+
     side, parts = weights.shape[-1] + 1, np.arange(len(weights)).reshape(towers, -1)
     rows = towers * len(range(0, parts.shape[1], columns))
     figure, axes = new_figure(8, 0.5 * (rows + towers), towers, squeeze=False)

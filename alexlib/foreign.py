@@ -17,7 +17,6 @@ from pickle import UnpicklingError
 import safetensors.torch
 import torch
 from torch import nn
-from torchvision.models import alexnet
 
 from alexlib.config import PAPER
 from alexlib.models import build, fast
@@ -80,6 +79,8 @@ def torchvision(file: Path) -> dict:
             nets.setdefault(around, {})[".".join(own)] = value.float()
     if len(nets) > 1:  # an average of the weights beside them
         nets = {name: state for name, state in nets.items() if name.split(".")[0] in WRAPPERS}
+    from torchvision.models import alexnet  # takes two seconds
+
     try:
         (state,) = nets.values()
         with torch.device("meta"):

@@ -25,8 +25,14 @@ from alexlib.notebook import accepted, fitted, options_of
 from alexlib.study.records import provenance
 from alexlib.training.checkpoint import atomic_write
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
+PAPER = """<!DOCTYPE html><meta charset="utf-8"><title>alexlib: report</title><style>
+@page {{ size: A4; margin: 12mm 14mm }} body {{ font: 9.5pt/1.3 serif; max-width: 182mm }}
+h1, h2, h3 {{ line-height: 1.15; margin: .8em 0 .3em; break-after: avoid }} p {{ margin: .4em 0 }}
+table {{ border-collapse: collapse; font-size: 7.6pt; margin: .7em 0; width: 100% }}
+td, th {{ border-bottom: 1px solid #bbb; padding: 1pt 3pt; text-align: left; vertical-align: top }}
+tr {{ break-inside: avoid }} img {{ zoom: .5 }} .anchor-link {{ display: none }}</style>{}"""
 LAST_CELL = "from alexlib import report\n\nreport.made_with(globals(), {})"
 
 
@@ -45,7 +51,7 @@ def plan(name: str, given: dict) -> dict[Path, dict]:
         known = {path.stem: path for path in NOTEBOOKS}
         for path in NOTEBOOKS:
             number = path.stem.partition("_")[0]
-            known |= {number: path, str(int(number)): path}
+            known |= {number: path, number.removeprefix("0"): path}
         return {lookup(known, Path(name).stem, "notebook"): given}
     known = {path: accepted(*_parameters(path)) for path in NOTEBOOKS}
     for name in given:
@@ -192,3 +198,22 @@ def _page(report: Path) -> str:
     exporter = HTMLExporter(template_file=str(TEMPLATE))
     exporter.register_filter("markdown2html", MarkdownWithMath(Renderer(escape=False)).render)
     return exporter.from_filename(str(report))[0]
+
+
+def paper(folder: Path) -> Path:
+    """Run notebook 07 and write report.md, its figures and report.html, all without code."""
+    import nbformat
+    from nbconvert import MarkdownExporter, filters
+
+    with tempfile.TemporaryDirectory() as place:
+        out, error = run(ROOT / "notebooks/07_report.ipynb", {}, Path(place) / "report.ipynb")
+        book = nbformat.read(out, as_version=4)
+    assert not error, error
+    del book.cells[-2:]  # what it was made with differs from run to run
+    names = {"output_files_dir": "figures", "unique_key": "report"}
+    text, made = MarkdownExporter(exclude_input=True).from_notebook_node(book, names)
+    page = PAPER.format(filters.markdown2html(text))
+    files = made["outputs"] | {"report.md": text.encode(), "report.html": page.encode()}
+    for name, data in files.items():
+        atomic_write(folder / name, lambda file, data=data: file.write(data))
+    return folder / "report.md"

@@ -1,5 +1,7 @@
 """Training steps where people are: on an idle machine, a busy one, and with older instructions.
 
+In brackets: against the first case at the same place.
+
     python benchmarks/surroundings.py [--batch 32] [--rounds 2]
 
 Each measurement has a process of its own, in which everything is as its user would have it: waiting
@@ -13,6 +15,7 @@ import contextlib
 import importlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -82,8 +85,17 @@ def main() -> None:
                     print(f"{float(text):8.1f}  {place}, {case}", flush=True)
     from record import record
 
-    for place, found in runs.items():
-        record(f"training step, {place}", found, batch=args.batch)
+    medians = {
+        place: {case: statistics.median(runs[place][case]) for case in CASES} for place in runs
+    }
+    first = next(iter(CASES))
+    shown = {
+        place: {
+            case: f"{value:.1f} (x {value / found[first]:.1f})" for case, value in found.items()
+        }
+        for place, found in medians.items()
+    }
+    record("surroundings", runs["idle"], batch=args.batch, **shown)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ A part stands between <!-- generated: NAME --> and <!-- end -->; NAME is in PART
 import json
 import re
 import sys
+import tomllib
 from collections import Counter
 from datetime import timedelta
 from functools import partial
@@ -21,18 +22,7 @@ from alexlib.paper import AMBIGUITIES, CLAIMS
 from alexlib.study import race, records, scorecard
 
 REPORTS = ROOT / "reports"
-ALSO = ("dropout-iterations", "ten-views", "five-nets", "parameters", "conv1-neurons")
-WORDS = {  # how a verdict begins: what README says instead
-    "agrees": "yes",
-    "same direction, smaller": "yes, but less than in the paper",
-    "same direction, larger": "yes, and more than in the paper",
-    "opposite": "no, the opposite",
-    "paper's size excluded": "no, or much less than in the paper",
-    "cannot tell": "open: too few runs to tell",
-    "regime not reached": "open: our nets do not overfit enough to test this",
-    "slip of the paper": "no, a slip: the paper's own numbers contradict it",
-    "not tested": "not tested yet",
-}
+CHOSEN = tomllib.loads((ROOT / "docs" / "findings.toml").read_text())
 
 
 def table(head: str, rows) -> str:
@@ -47,7 +37,9 @@ def cell(value) -> str:
         return ", ".join(map(cell, value)) or "none"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    text = f"{value:g}" if isinstance(value, float) else str("-" if value in (None, "") else value)
+    text = (
+        f"{value:.5g}" if isinstance(value, float) else str("-" if value in (None, "") else value)
+    )
     return text.replace("|", r"\|")
 
 
@@ -95,24 +87,22 @@ def scales() -> str:
     rows = []
     for scale in SCALES.values():
         row = {"scale": f"`{scale.name}`", "images; who runs it": scale.about}
-        if scale.changes is not None:
-            config = config_at(SOURCE2012, scale)
-            row |= vars(config.train) | {"width": config.net.width}
-        rows.append(row)
+        config = scale.changes is not None and config_at(SOURCE2012, scale)
+        rows.append(row | (vars(config.train) | {"width": config.net.width} if config else {}))
     return table("scale | images; who runs it | epochs | batch | width", rows)
 
 
 def findings() -> str:
-    """The primary claims, and those in ALSO, for readers who have not read the protocol."""
+    """The primary claims, and some others, for readers who have not read the protocol."""
     units, rows = {"pp": " points", "x": " times", "count": ""}, []
     for entry in scorecard.card(records.everything()):
         claim, line = entry["claim"], next(iter(entry["lines"]), None)
-        if claim.primary or claim.id in ALSO:
+        if claim.primary or claim.id in CHOSEN["also"]:
             unit, found = units[claim.unit], scorecard.cells(claim, line)
             interval = found["95 % interval"]
             here = f"{found['ours']}{unit} ({interval})" if interval != "-" else found["ours"]
             paper = f"{found['paper']}{unit}" if claim.paper else "no size named"
-            verdict = next(WORDS[word] for word in WORDS if entry["verdict"].startswith(word))
+            verdict = CHOSEN["words"][entry["verdict"].partition(";")[0]]
             row = {"the paper says": claim.statement, "paper": paper, "here (95 % interval)": here}
             rows.append(row | {"images": line and line["scale"], "is it so?": verdict})
     return table("the paper says | paper | here (95 % interval) | images | is it so?", rows)
@@ -130,9 +120,13 @@ def verdicts(are_facts: bool) -> str:
     return f"{text}\n\n{table(f'{head} | verdict', rows)}"
 
 
-def claims() -> str:
-    head = "id | section | statement | quantity | unit | paper | log | log_note | studies"
-    return table(head, (vars(claim) | {"studies": claim.studies} for claim in CLAIMS.values()))
+def halving() -> str:
+    """What the protocol wants beside the claim about halved outputs."""
+    rows = [row for row in records.everything() if row.get("kind") == "halving"]
+    for row in rows:
+        row |= {name: round(value, 4) for name, value in row["values"]["distance"].items()}
+        row["top1"] = row["values"]["top1_difference"][0]
+    return table("scale | halved | arithmetic | single | sampling | top1", rows)
 
 
 def benchmark(name: str) -> str:
@@ -145,10 +139,13 @@ def benchmark(name: str) -> str:
     return table(" | ".join(key for key in found[0] if key not in hidden), found)
 
 
-PARTS = {f.__name__: f for f in (scales, findings, claims)}
+PARTS = {f.__name__: f for f in (scales, findings, halving)}
 PARTS |= {"scorecard": partial(verdicts, False), "facts": partial(verdicts, True)}
 QUESTIONS = "question | paper_says | source_did | reading_paper | reading_source | field | where"
 PARTS["ambiguities"] = partial(table, QUESTIONS, [vars(each) for each in AMBIGUITIES])
+COLUMNS = "id | section | statement | quantity | unit | paper | log | log_note | studies"
+TOLD = [vars(claim) | {"studies": claim.studies} for claim in CLAIMS.values()]
+PARTS["claims"] = partial(table, COLUMNS, TOLD)
 STAGES = "stage | output | neurons | parameters | macs"
 PARTS["layers"] = partial(table, STAGES, shapes_and_cost(PAPER))
 
@@ -157,9 +154,8 @@ def render(text: str) -> str:
     """A page with its generated parts made anew."""
 
     def part(match):
-        name = match[1]
-        made = PARTS[name]() if name in PARTS else benchmark(name.replace("-", " "))
-        return f"<!-- generated: {name} -->\n\n{made}\n\n<!-- end -->"
+        made = PARTS.get(match[1], partial(benchmark, match[1].replace("-", " ")))()
+        return f"<!-- generated: {match[1]} -->\n\n{made}\n\n<!-- end -->"
 
     return re.sub(r"<!-- generated: (\S+) -->.*?<!-- end -->", part, text, flags=re.DOTALL)
 
@@ -173,8 +169,7 @@ def drawn() -> dict[str, tuple]:
     histories = {name: [row["history"] for row in some] for name, some in runs.items()}
     panel = {"train_top1": "Training error, CIFAR-10"}
     curves = partial(figures.learning_curves, histories, 0.9, panel, 0.25)
-    lines = scorecard.in_points(scorecard.card(rows))
-    forest = partial(figures.forest, lines)
+    forest = partial(figures.forest, scorecard.in_points(scorecard.card(rows)))
     return {"02_figure1.png": (raced, curves), "03_ablations.png": (rows, forest)}
 
 
@@ -182,9 +177,7 @@ def refresh(check: bool = False) -> list[str]:
     """Write what is out of date, unless `check`; returns its names, and the stale reports."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     texts = {page: render(page.read_text()) for page in pages} | {REPORTS / "README.md": index()}
-    old = {
-        file: text for file, text in texts.items() if not file.exists() or file.read_text() != text
-    }
+    old = {f: text for f, text in texts.items() if not f.exists() or f.read_text() != text}
     for file, text in old.items() if not check else ():
         file.write_text(text)
     for name, (rows, draw) in drawn().items():

@@ -9,6 +9,15 @@
 # %% [markdown]
 # # 03 Ablations
 #
+# **You need:** the paper (sections 3 to 5 and 7) and notebooks 00 to 02. Nothing is downloaded at the sample
+# scale.
+#
+# **You will have:** dropout by hand in both conventions, six trained nets with and without dropout, and the
+# effect of each part of the net with its interval, beside the paper's numbers.
+#
+# **Time:** 60 s at the sample scale, measured on two cores. `imagenette128` at half width: ten minutes for
+# each run on a laptop, a minute on a GPU. `miniimagenet`: an hour. Runs that are on record are not repeated.
+#
 # **Question.** How much does each part of the net contribute?
 #
 # **The paper**: without response normalisation the error is 1.4 points higher (section 3.3), with one
@@ -23,19 +32,19 @@
 #
 # **The rules** for runs and verdicts are in docs/protocol.md, which was written before the runs. The runs
 # on record at `miniimagenet` and `imagenette128` are made by `python -m alexlib protocol`.
-#
-# **Run time.** `sample`: about a minute. `imagenette128` at half width: ten minutes for each run on a
-# laptop, a minute on a GPU. `miniimagenet`: an hour. Runs that are on record are not repeated.
 
 # %% [markdown]
 # ## Parameters
+#
+# The defaults are small, for the sample. At another scale set `group="all"`, `epochs=0`,
+# `fields={"validation": 0.1}` and the option `share=1.0`.
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, cifar10, imagenette128, miniimagenet, imagenette or imagenet
-group: str = "lrn,dropout"  # all, or some of: lrn dropout augmentation towers pooling depth size decay init
-epochs: int = 4  # of each run; 0: the scale's own
-seeds: int = 1  # runs of each variant, with seeds 0, 1, ...; intervals need at least two
-fields: dict = {"input": 128, "validation": 0.1}  # other fields of the config (docs/design.md)
+group: str = "dropout"  # all, or some of: lrn dropout augmentation towers pooling depth size decay init
+epochs: int = 8  # of each run; 0: the scale's own
+seeds: int = 2  # runs of each variant, with seeds 0, 1, ...; intervals need at least two
+fields: dict = {"input": 64, "validation": 0.1}  # other fields of the config (docs/design.md)
 options: dict = {}  # rarer settings: see the next cell
 
 # %%
@@ -43,7 +52,7 @@ from alexlib.notebook import parameters
 
 options = parameters(
     globals(),
-    share=0.25,  # of the training images that the runs use
+    share=0.4,  # of the training images that the runs use
     new_runs=True,  # False shows the runs on record, whatever their seeds, and trains nothing
     spec="source2012",  # source2012 or paper: the baseline (cifar10: always the 13 % net)
     workers=1,  # runs at a time
@@ -62,8 +71,7 @@ from IPython.display import Markdown
 from alexlib import figures
 from alexlib.config import config_from, scale_of
 from alexlib.data import augment, prepare, synthetic
-from alexlib.models import build
-from alexlib.models.layers import LocalResponseNorm
+from alexlib.models import build, layers
 from alexlib.study import features, runs, scorecard, variants, verdicts
 from alexlib.training import machine
 
@@ -118,10 +126,58 @@ pd.DataFrame(table, columns=["variant", "change", "differs in"]).style.hide()
 # %%
 a = torch.tensor([1.0, 10.0, 2.0])
 sums = torch.tensor([1 + 100, 1 + 100 + 4, 100 + 4.0])
-lrn = LocalResponseNorm(n=3, k=2.0, alpha=0.1, beta=0.75)
+lrn = layers.LocalResponseNorm(n=3, k=2.0, alpha=0.1, beta=0.75)
 b = lrn(a.reshape(1, 3, 1, 1)).flatten()
 torch.testing.assert_close(b, a / (2 + 0.1 * sums) ** 0.75)
-pd.DataFrame({"before": a, "after": b}).T
+pd.DataFrame({"map": [1, 2, 3], "before": a, "after": b}).style.hide().format("{:.2f}", ["before", "after"])
+
+# %% [markdown]
+# ## Dropout by hand
+#
+# In training, a random mask sets each unit to zero with probability $p$; in testing, all units are kept. The
+# next layer must receive the same mean in both cases. There are two conventions:
+#
+# - **2012**: the outputs are multiplied by $1 - p$ in *testing*. The library does this.
+# - **torch**: the outputs are divided by $1 - p$ in *training*. Nothing is done in testing.
+#
+# Training has a mask, testing has none.
+
+
+# %% tags=["by-hand"]
+def dropout_2012(x, p, mask=None):
+    training = mask is not None
+    return x * mask if training else x * (1 - p)
+
+
+def dropout_torch(x, p, mask=None):
+    training = mask is not None
+    return x * mask / (1 - p) if training else x
+
+
+# %% [markdown]
+# Both agree with the layers of the library and of torch, for the masks that these have drawn:
+
+# %%
+x, p, means = 1 + torch.rand(100_000), 0.5, {}  # no x is 0, so an output of 0 was dropped
+pairs = {"2012": (dropout_2012, layers.Dropout(p)), "torch": (dropout_torch, torch.nn.Dropout(p))}
+for name, (by_hand, layer) in pairs.items():
+    training_output, testing_output = layer.train()(x), layer.eval()(x)
+    mask = (training_output != 0).float()
+    assert torch.allclose(training_output, by_hand(x, p, mask)) and abs(mask.mean() - (1 - p)) < 0.01
+    assert torch.allclose(testing_output, by_hand(x, p))
+    means[name] = {"in training": training_output.mean().item(), "in testing": testing_output.mean().item()}
+
+# %% [markdown]
+# The mean output side by side. Within a convention the two means are equal. Between the conventions they
+# differ by the factor $1 - p$, so the next layer needs other initial weights or another learning rate.
+# Therefore the variant `no-dropout` keeps the factor 0.5 in training and in testing: it must not double the
+# activations.
+
+# %%
+table = pd.DataFrame(means).T
+assert torch.allclose(torch.tensor(table.to_numpy()), torch.tensor([[0.75], [1.5]]).double(), atol=0.02)
+assert torch.equal(layers.Dropout(0.0, factor=0.5).train()(x), dropout_2012(x, p))
+table.style.format("{:.2f}")
 
 # %% [markdown]
 # ## The runs
@@ -198,12 +254,12 @@ figure, (left, right) = figures.new_figure(10, 3, 1, 2, width_ratios=[2, 1])
 maps = np.arange(before.shape[1])
 left.bar(maps, before[0, :, y, x], color=figures.PALE, label="before LRN")
 left.bar(maps, after[0, :, y, x], color=figures.BLUE, width=0.4, label="after LRN")
-left.set(xlabel="feature map", ylabel="activation", title="Strongest position")
+left.set(xlabel="feature map", ylabel="activation", title=f"Strongest position, {len(maps)} feature maps")
 left.legend()
 
 seen = before.abs() > 1e-3
 right.hist((after[seen] / before[seen]).numpy(), 40, color=figures.BLUE)
-right.set(xlabel="after / before", ylabel="activations", title="All positions")
+right.set(xlabel="after / before", ylabel="activations", title=f"All positions, n = {int(seen.sum()):,}")
 figure
 
 # %% [markdown]
@@ -232,7 +288,10 @@ figures.learning_curves(curves, 1 - 1 / classes, {key: title, "val_top1": "Valid
 
 # %%
 gap = found[found.variant == "baseline"].overfitting.mean(skipna=False)
-where = "not known for all of these rows" if np.isnan(gap) else f"**{gap:.1f} points** below its test error"
+side = "below" if gap > 0 else "above"
+where = (
+    "not known for all of these rows" if np.isnan(gap) else f"**{abs(gap):.1f} points** {side} its test error"
+)
 reached = "reached" if gap >= verdicts.GATE else "**not reached**"
 Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 
@@ -241,17 +300,27 @@ Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 #
 # The variant minus its baseline, in percentage points: a positive number means that the part helps.
 # *Overfitting* is the test error (centre view) minus the training error. Intervals are 95 % and count both
-# seeds and test images. The standard deviation over seeds is pooled over all variants shown.
+# seeds and test images. The standard deviation over seeds is pooled over all variants shown. An arrow marks a
+# value beyond the axis; *n* is the number of runs of the variant and of its baseline.
 
 # %%
 listed = runs.are_evidence(rows)
 effects = scorecard.effects(rows, listed)
 
+# %% [markdown]
+# First the effects on the test error, then those on the gap between test and training error and on the
+# training error, which can be larger.
+
 # %%
 points = [line for line in effects if line["unit"] == "pp"]
-known = sum(np.isfinite(line["low"]) for line in points)
-title = f"{len(points)} effects, {known} with an interval"
-figures.forest(points, title) if points else Markdown("*There are no variants.*")
+errors = [line for line in points if "test error" in line["measure"]]
+title = "Test error: variant minus baseline, percentage points"
+figures.forest(errors, title) if errors else Markdown("*There are no variants.*")
+
+# %%
+gaps = [line for line in points if line not in errors]
+title = "Overfitting and training error: variant minus baseline, percentage points"
+figures.forest(gaps, title) if gaps else Markdown("*No claim about these variants is of this kind.*")
 
 # %% [markdown]
 # Two claims need no runs of their own: ten views, and the average of several nets.
@@ -262,7 +331,21 @@ card = scorecard.card(base_rows + runs.read("measures", scale), listed)
 free = [
     (e["claim"], line) for e in card if e["claim"].rule in ("ten-views", "ensemble") for line in e["lines"]
 ]
-pd.DataFrame([scorecard.cells(claim, line) for claim, line in free])
+
+kept = ("claim", "verdict", "paper", "2012 log", "ours", "95 % interval", "runs", "quantity", "where")
+
+
+# %%
+def shown(lines):
+    """A table without row numbers: text on the left, numbers on the right."""
+    table = pd.DataFrame(lines)
+    is_text = [not column.astype(str).str.match(r"[-+.\d]|nan").all() for _, column in table.items()]
+    left = [{"selector": f".col{i}", "props": "text-align: left"} for i, text in enumerate(is_text) if text]
+    return table.style.hide().format(precision=2, na_rep="-").set_table_styles(left)
+
+
+# %%
+shown([{key: scorecard.cells(claim, line)[key] for key in kept} for claim, line in free])
 
 # %% [markdown]
 # ## The paper, the 2012 log, later studies and this study
@@ -276,12 +359,17 @@ pd.DataFrame([scorecard.cells(claim, line) for claim, line in free])
 columns = ["name", "unit", "paper", "log", "later", "value", "low", "high", "n", "detectable", "verdict"]
 table = pd.DataFrame(effects, columns=columns).replace([np.inf, -np.inf], np.nan)
 table["n"] = [" + ".join(map(str, n)) for n in table["n"]]
-table["later"] = [", ".join(f"{value:g}" for value in values) for values in table["later"]]
-table.style.hide().format(precision=2, na_rep="-")
+table["later"] = [", ".join(f"{value:g}" for value in values) or "-" for values in table["later"]]
+table[["paper", "log"]] = table[["paper", "log"]].astype(float)
+shown(table)
+
+# %% [markdown]
+# The errors of each run, in %: top-1 on the test images (ten views) and on training images (eval mode, centre
+# view).
 
 # %%
 errors = found.pivot(index=["variant", "lr"], columns="seed", values=["top1", "training"])
-errors.style.format(precision=2, na_rep="-")
+errors.style.format(precision=1, na_rep="-").format_index("{:g}", level="lr")
 
 # %% [markdown]
 # ## Checks
@@ -299,4 +387,26 @@ assert scale != "sample" or {line["verdict"].split(";")[0] for line in effects} 
 # thousand classes and ninety epochs. Where the protocol says so, the learning rates of the variants were
 # compared on validation images; elsewhere all variants use the baseline's rate, which may suit some of them
 # less. On CIFAR-10 the paper compares 13 % and 11 %, two nets of 2012 that also differ in width, weight decay
-# and length; here they differ in LRN alone. Next: notebook 04, the net itself.
+# and length; here they differ in LRN alone. The runs on record are compared in notebook 06, claim by claim.
+# Next: notebook 04, the net itself.
+
+# %% [markdown]
+# ## Try it
+#
+# Write down what you expect before you run anything. Answers: `notebooks/solutions/03_ablations.ipynb`.
+#
+# 1. **A number.** What happens to the two means of each convention if $p = 0.9$? Write them down, then change
+#    `p` in "Dropout by hand" and run its cells. Which assertion fails, and why?
+# 2. **A norm.** In "Response normalisation on three numbers", what happens to the outputs if all three inputs
+#    are multiplied by 10? And if also $k = 0$? Write down the two factors, then run.
+# 3. **What a check sees.** Which differences does `variants.proof(base, other)` find if `other` is
+#    `base.replace(dropout=0.0)`, `base.replace(lrn_n=9)` or `base.replace(momentum=0.5)`? Write down three
+#    answers.
+# 4. **Halving.** A single layer with a softmax has 8 inputs, dropped with $p = 0.5$. There are 256 masks,
+#    hence 256 nets. Which mean of their probabilities is the net with halved outputs: the arithmetic, the
+#    geometric, or neither? Section 4.2 has the paper's answer. And for two layers with dropout and a ReLU
+#    between them?
+# 5. **Two seeds.** What happens to the interval of `no-dropout: test error` with `seeds = 1`, and with `seeds
+#    = 3`? Write down its width, then run the notebook with each.
+# 6. **Your own experiment.** Train a small net on 40 images, with and without dropout. Which of the two
+#    training errors will be lower, and which test error? Write down both, then train with three seeds each.

@@ -9,26 +9,28 @@
 # %% [markdown]
 # # 04 Training AlexNet
 #
+# **You need:** the paper's sections 3 to 6, notebooks 00 to 03, and PyTorch's `nn` and `autograd`.
+#
+# **You will have:** the net and the training loop built by hand and checked against the library; a trained
+# net, its errors with one view and with ten, its first layer, and its answer for an image of your own.
+#
+# **Time:** 130 s at the sample scale, measured on two cores; most of it is training. `imagenette`: hours on a
+# CPU, minutes on a GPU. `imagenet`: you must supply your own copy, and at least one GPU.
+#
 # **Question.** Does the net of the paper learn as described, from pixels to class probabilities, and
 # what do its first layer and its errors look like?
 #
-# **The paper says** (sections 3 to 6): there are five convolutional and three fully connected layers with
-# 60 million parameters, in two towers that exchange data in certain layers only. Training is stochastic
-# gradient descent with momentum. One net has a top-5 error of 18.2 % on ILSVRC-2012, averaged over ten
-# views of each image.
+# **The paper says** (sections 3 to 6): five convolutional and three fully connected layers have 60 million
+# parameters, in two towers that exchange data in certain layers only. Training is stochastic gradient descent
+# with momentum. One net has a top-5 error of 18.2 % on ILSVRC-2012, averaged over ten views of each image.
 #
 # **Two configs.** `paper` follows the text (docs/fidelity.md lists where it cannot). `source2012` is the
-# net of run 145, which produced the paper's numbers, with the schedule of run 170; both files were released
-# in 2025. The two differ in a dozen settings, which are listed below.
-#
-# **Run time.** `sample`: generated images, a few minutes on a laptop. `imagenette`: hours on a CPU,
-# minutes on a GPU. `imagenet`: you must supply your own copy, and at least one GPU.
+# net of run 145, which produced the paper's numbers, with the schedule of run 170.
 
 # %% [markdown]
 # ## Parameters
 #
-# Change them here, or from a shell: `papermill notebooks/04_train.ipynb out.ipynb -p scale
-# imagenette -p epochs 12`.
+# Here, or from a shell: `papermill notebooks/04_train.ipynb out.ipynb -p scale imagenette -p epochs 12`.
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
@@ -52,49 +54,53 @@ options = parameters(
 )
 
 # %% [markdown]
-# What this notebook uses of Python's libraries and of `alexlib`:
+# What this notebook uses:
 
 # %%
 import inspect
+import io
 import json
 from dataclasses import replace
 
+import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from IPython.display import Code, Markdown
+from IPython.display import Code, Markdown, display
+from PIL import Image, ImageOps
 from scipy.stats import binomtest
+from torch import nn
 
 # %%
+import alexlib
 from alexlib import figures, models
 from alexlib.config import config_at, runs_root, scale_of
 from alexlib.data import augment, prepare
-from alexlib.models.two_gpu import crossings
 from alexlib.study import features, runs, scorecard
 from alexlib.training import loop, optim
 from alexlib.training.machine import pick_towers
 
 # %% [markdown]
-# A wrong value causes an error here, before anything is loaded; the message lists the valid ones. A run
-# with other fields than its config has their names in the name of its folder.
+# A wrong value causes an error here. Fields that differ from the config's are in the name of the run.
 
 # %%
 job = runs.Job.training(spec, scale, seed, options["weights"], epochs=epochs or None, **fields)
 if options["folder"]:
     job = runs.Job.of(json.loads((runs_root() / options["folder"] / "config.json").read_text()))
-chosen, device = scale_of(job.scale), pick_towers(options["device"], job.scale)
+chosen, device = scale_of(job.scale), pick_towers(options["device"])
+device = device if job.config.net.towers == 2 else device.split(",")[0]
 
 # %% [markdown]
-# The settings in which the two configs differ. This run uses one of the two columns; every field can also
-# be changed alone.
+# The settings in which the two configs differ. This run uses one of the two columns.
 
 # %%
 full = {name: config_at(name, "imagenet") for name in ("paper", "source2012")}
 differ = full["paper"].changes(full["source2012"])
 meaning = {row["field"]: row["meaning"] for row in job.config.table()}
 table = [(field, *values, meaning[field]) for field, values in differ.items()]
-pd.DataFrame(table, columns=["field", "paper", "source2012", "meaning"]).style.hide()
+table = pd.DataFrame(table, columns=["field", "paper", "source2012", "meaning"]).style.hide()
+table.format(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
 
 # %% [markdown]
 # ## The images
@@ -115,21 +121,122 @@ Markdown(
 )
 
 # %% [markdown]
-# Three training images of each class, of ten classes at most:
+# ## The net, built by hand
+#
+# ### Local response normalisation
+#
+# $$b_i = a_i \Big/ \Big(k + \alpha \sum_{j=i-n/2}^{i+n/2} a_j^2\Big)^{\beta}$$
+#
+# The sum is over $n$ neighbouring feature maps at one position. Each tower normalises its own maps only.
 
-# %%
-per_class = min(3, np.bincount(training.labels).min())
-indices = [np.flatnonzero(training.labels == label)[:per_class] for label in range(len(classes))[:10]]
-indices = np.stack(indices, 1)
-sheet = figures.image_rows(training.gather(indices), training.labels[indices], classes)
-sheet if options["pictures"] else Markdown("*Photographs are left out of this report.*")
+
+# %% tags=["by-hand"]
+def lrn(a, n=5, k=2.0, alpha=1e-4, beta=0.75):  # a: (images, maps, height, width)
+    squares = F.pad(a**2, (0, 0, 0, 0, n // 2, n // 2))  # n // 2 maps of zeros on both sides
+    sums = sum(squares[:, j : j + a.shape[1]] for j in range(n))
+    return a / (k + alpha * sums) ** beta
+
+
+def lrn_in_towers(a):
+    return torch.cat([lrn(half) for half in a.chunk(2, 1)], 1)
+
 
 # %% [markdown]
-# ## The net
+# Three feature maps at one position, with $n = 3$. A large neighbour makes the activation of a feature map
+# smaller. The library and torch give the same numbers. (The parser of 2012 divides $\alpha$ by $n$, and so
+# does torch.) The other maps have the size of conv1's, in two towers.
+
+# %% tags=["by-hand"]
+three = torch.tensor([10.0, 200.0, 50.0]).view(1, 3, 1, 1)
+assert torch.allclose(lrn(three, n=3), models.layers.LocalResponseNorm(n=3)(three))
+by_torch = F.local_response_norm(three, 3, alpha=3 * 1e-4, beta=0.75, k=2)
+assert torch.allclose(lrn(three, n=3), by_torch)
+maps = 100 * torch.randn(2, 96, 55, 55, generator=torch.Generator().manual_seed(seed))
+assert torch.allclose(lrn_in_towers(maps), models.layers.LocalResponseNorm(towers=2)(maps))
+pd.DataFrame({"a": three.flatten(), "b": lrn(three, n=3).flatten()}).style.format(precision=1)
+
+# %% [markdown]
+# ### A grouped convolution is two small ones
 #
-# Figure 2 of the paper, layer by layer. *Neurons* are the outputs of layers with weights, *macs* the
-# multiply-adds for one image. The two towers are the two halves of the feature maps of every layer: conv2,
-# conv4 and conv5 read their own half only.
+# In conv2, the kernels of each tower read the maps of their own tower. `groups=2` says this in one layer.
+# By hand: one convolution on each half of the maps, with half of the kernels.
+
+# %%
+conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
+halves = zip(maps.chunk(2, 1), conv2.weight.chunk(2), conv2.bias.chunk(2), strict=True)
+two_small = torch.cat([F.conv2d(*half, padding=2) for half in halves], 1)
+assert torch.allclose(conv2(maps), two_small, rtol=1e-4, atol=1e-3)
+
+# %% [markdown]
+# ### AlexNet
+#
+# Figure 2, with its numbers of kernels and units as `width` 1. The comments are the shapes at that width for
+# an image of 224 x 224 pixels. Three zero rows and columns make it 227 x 227, the size that conv1 fits.
+
+
+# %% tags=["by-hand"]
+class ByHand(nn.Module):
+    def __init__(self, width, classes):
+        super().__init__()
+        a, b, c, d = (max(1, round(width * count)) for count in (48, 128, 192, 2048))  # in one tower
+        self.conv1 = nn.Conv2d(3, 2 * a, 11, stride=4)
+        self.conv2 = nn.Conv2d(2 * a, 2 * b, 5, padding=2, groups=2)
+        self.conv3 = nn.Conv2d(2 * b, 2 * c, 3, padding=1)  # reads both towers
+        self.conv4 = nn.Conv2d(2 * c, 2 * c, 3, padding=1, groups=2)
+        self.conv5 = nn.Conv2d(2 * c, 2 * b, 3, padding=1, groups=2)
+        self.fc6 = nn.LazyLinear(2 * d)  # counts its inputs when it sees the first ones
+        self.fc7 = nn.Linear(2 * d, 2 * d)
+        self.fc8 = nn.Linear(2 * d, classes)
+
+    def forward(self, x):  # 3 x 224 x 224
+        edge = -(x.shape[3] - 11) % 4
+        x = F.relu(self.conv1(F.pad(x, (0, edge, 0, edge))))  # 96 x 55 x 55
+        x = self.pool(lrn_in_towers(x))  # 96 x 27 x 27
+        x = F.relu(self.conv2(x))  # 256 x 27 x 27
+        x = self.pool(lrn_in_towers(x))  # 256 x 13 x 13
+        x = F.relu(self.conv3(x))  # 384 x 13 x 13
+        x = F.relu(self.conv4(x))  # 384 x 13 x 13
+        x = F.relu(self.conv5(x))  # 256 x 13 x 13
+        x = self.pool(x).flatten(1)  # 256 x 6 x 6 = 9216
+        x = self.dropout(F.relu(self.fc6(x)))  # 4096
+        x = self.dropout(F.relu(self.fc7(x)))  # 4096
+        return self.fc8(x)  # the scores of 1000 classes
+
+    def pool(self, x):
+        return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
+
+    def dropout(self, x):
+        return x * torch.empty_like(x).bernoulli_(0.5) if self.training else x / 2
+
+
+# %% [markdown]
+# The library's net has the same layers under the same names. Its weights load into the net by hand, and both
+# give the same scores. Both have the config `paper` here, with the width and the input of this run;
+# `source2012` has other norms (exercise 5).
+
+# %%
+some = np.linspace(0, len(training) - 1, 64).astype(int)
+pixels, labels = torch.tensor(training.gather(some)), torch.tensor(training.labels[some])
+mean = augment.centre_crop(torch.tensor(training.mean), config.net.input)
+x = augment.to_input(augment.centre_crop(pixels, config.net.input), mean)
+
+# %% tags=["by-hand"]
+plain = {"crop": "centre", "flip": False, "colour": "none"}  # no augmentation
+paper = config_at("paper", job.scale, classes=len(classes), **plain).replace(
+    width=config.net.width, input=config.net.input, lr=0.002, precision="fp32"
+)
+torch.manual_seed(job.seed)
+library, by_hand = models.build(paper).eval(), ByHand(paper.net.width, len(classes)).eval()
+by_hand.load_state_dict(library.state_dict())
+with torch.no_grad():
+    scores = by_hand(x[:8])
+    assert torch.allclose(scores, library(x[:8]), rtol=1e-4, atol=1e-5)
+
+# %% [markdown]
+# ### Layer by layer
+#
+# The library counts each layer of Figure 2. *Neurons* are the outputs of layers with weights, *macs* the
+# multiply-adds for one image. The two towers are the two halves of the feature maps of every layer.
 
 # %%
 layers = pd.DataFrame(models.shapes_and_cost(full[spec]))
@@ -152,76 +259,114 @@ Markdown(
 # ### Two towers on two devices
 #
 # In section 3.2 each GPU holds half of the kernels of every layer, and the GPUs exchange data in certain
-# layers only. `models.build(config, ("cuda:0", "cuda:1"))` is that net. Without a second GPU both towers
-# can be on one device; the copies are then made all the same.
-#
-# The table has what is copied from one device to the other in a training step, for one image, counted from
-# the net (a test counts the real copies). Without cross-talk between the towers, only the images and the
-# scores would be copied.
+# layers only. `models.build(config, ("cuda:0", "cuda:1"))` is that net. The table has the bytes that are
+# copied from one device to the other in a training step, for one image, counted from the net (a test counts
+# the real copies). Without cross-talk between the towers, only the images and the scores would be copied.
 
 # %%
-crossing = pd.DataFrame(crossings(config)) if config.net.towers == 2 else pd.DataFrame()
+crossing = pd.DataFrame(models.two_gpu.crossings(config)) if config.net.towers == 2 else pd.DataFrame()
+copied = crossing.get(["forward", "backward"], pd.DataFrame()).sum().sum() * config.train.batch
+display(Markdown(f"For a mini-batch of {config.train.batch} images **{copied / 1e6:.1f} MB** are copied."))
 crossing.style.hide().format(thousands=",")
 
-# %%
-copied = crossing.get(["forward", "backward"], pd.DataFrame()).sum().sum() * config.train.batch
-Markdown(f"For a mini-batch of {config.train.batch} images **{copied / 1e6:.1f} MB** are copied.")
-
 # %% [markdown]
-# ### Local response normalisation, on three numbers
+# ## A training loop, built by hand
 #
-# $$b_i = a_i \Big/ \Big(k + \alpha \sum_{j=i-n/2}^{i+n/2} a_j^2\Big)^{\beta}$$
-#
-# Three feature maps at one position, with $k = 2$, $\alpha = 10^{-4}$, $\beta = 0.75$ and $n = 3$. A large
-# neighbour makes the activation of a feature map smaller. (The parser of 2012 divides $\alpha$ by $n$, and
-# so does torch.)
-
-# %%
-a = torch.tensor([10.0, 200.0, 50.0])
-sums = torch.tensor([10.0**2 + 200**2, 10.0**2 + 200**2 + 50**2, 200.0**2 + 50**2])
-by_hand = a / (2 + 1e-4 * sums) ** 0.75
-by_hand
-
-# %%
-maps = a.view(1, 3, 1, 1)
-by_layer = models.layers.LocalResponseNorm(n=3)(maps).flatten()
-by_torch = F.local_response_norm(maps, 3, alpha=3 * 1e-4, beta=0.75, k=2).flatten()
-torch.testing.assert_close(by_layer, by_hand)
-torch.testing.assert_close(by_torch, by_hand)
-
-# %% [markdown]
 # ### The update rule
 #
 # $$v \leftarrow 0.9\,v - 0.0005\,\varepsilon\,w - \varepsilon\,g, \qquad w \leftarrow w + v$$
 #
 # The learning rate $\varepsilon$ is a factor inside the velocity $v$. After the rate is lowered, the old
-# velocity, which was built up at the old rate, has an effect for some more steps. One weight and three
-# steps; the rate is lowered before the last one:
+# velocity, which was built up at the old rate, has an effect for some more steps. torch's SGD keeps $-v /
+# \varepsilon$, which the library rescales whenever the rate changes. One weight and three steps, by hand and
+# with the library; the rate is lowered before the last one:
 
-# %%
+# %% tags=["by-hand"]
+weight = nn.Linear(1, 1, bias=False)
+nn.init.ones_(weight.weight)
+optimizer, steps = optim.make_optimizer(weight, full["paper"].train), []
 w, v, g = 1.0, 0.0, 2.0
-steps = []
 for rate in (0.1, 0.1, 0.01):
     v = 0.9 * v - 0.0005 * rate * w - rate * g
     w = w + v
-    steps.append(w)
-steps
-
-# %%
-weight = torch.nn.Linear(1, 1, bias=False)
-torch.nn.init.ones_(weight.weight)
-optimizer = optim.make_optimizer(weight, full["paper"].train)
-for rate in (0.1, 0.1, 0.01):
     optim.set_learning_rates(optimizer, rate, rate)
     weight.weight.grad = torch.tensor([[g]])
     optimizer.step()
-np.testing.assert_allclose(weight.weight.item(), steps[-1], rtol=1e-6)
+    np.testing.assert_allclose(weight.weight.item(), w, rtol=1e-6)
+    steps.append((rate, v, w))
+pd.DataFrame(steps, columns=["rate", "v", "w"]).style.hide().format("{:.4g}")
 
 # %% [markdown]
-# The library uses torch's fused step and rescales its momentum buffer whenever the rate changes:
+# ### Thirty steps
+#
+# Forward pass, loss, gradients, update: this is all of training. `batches` has the indices of
+# the images of each mini-batch.
+
+
+# %% tags=["by-hand"]
+def train_by_hand(net, x, labels, batches, rate):
+    losses, velocities = [], [torch.zeros_like(w) for w in net.parameters()]
+    net.train()  # dropout drops units
+    for step, batch in enumerate(batches):
+        torch.manual_seed(step)  # of dropout
+        loss = F.cross_entropy(net(x[batch]), labels[batch])
+        gradients = torch.autograd.grad(loss, list(net.parameters()))
+        with torch.no_grad():
+            for w, v, g in zip(net.parameters(), velocities, gradients, strict=True):
+                v.copy_(0.9 * v - 0.0005 * rate * w - rate * g)
+                w.add_(v)
+        losses.append(loss.item())
+    return losses
+
+
+# %% [markdown]
+# Thirty mini-batches of 16 images, from 64 images of the first and the last class. The library's `train_step`
+# makes the first three steps, too. With the same weights, images and dropped units, its losses are the same.
+
+# %% tags=["by-hand"]
+of_class = [np.flatnonzero(training.labels == label)[:32] for label in (0, len(classes) - 1)]
+pair = np.concatenate(of_class)
+two_pixels, two_labels = torch.tensor(training.gather(pair)), torch.tensor(training.labels[pair])
+two_x = augment.to_input(augment.centre_crop(two_pixels, config.net.input), mean)
+batches = torch.randint(len(pair), (30, 16), generator=torch.Generator().manual_seed(seed))
+torch.manual_seed(job.seed)
+library = models.build(paper)
+by_hand.load_state_dict(library.state_dict())
+by_hand_losses = train_by_hand(by_hand, two_x, two_labels, batches, paper.train.lr)
+
+whole_mean, optimizer = torch.tensor(training.mean), optim.make_optimizer(library, paper.train)
+draws = augment.draw(16, training.side, config.net.input, paper.augment, torch.Generator())
+for step, batch in enumerate(batches[:3]):
+    torch.manual_seed(step)
+    images = two_pixels[batch], two_labels[batch], whole_mean
+    loss, wrong = loop.train_step(library, optimizer, *images, None, paper, draws)
+    np.testing.assert_allclose(by_hand_losses[step], loss.item(), rtol=1e-3)
 
 # %%
-Code(inspect.getsource(optim.set_learning_rates), language="python")
+figure, axis = figures.new_figure(7, 3)
+axis.plot(range(1, 31), by_hand_losses, color=figures.BLUE, marker="o", ms=3)
+for value, text in ((np.log(len(classes)), f"ln {len(classes)}"), (np.log(2), "ln 2")):
+    axis.axhline(value, color=figures.GREY, lw=0.8, ls="--")
+    axis.text(30.5, value, text, va="center")
+axis.set(xlabel="steps", ylabel="cross-entropy, nats", ylim=0, xlim=(0, 30.3))
+axis.set_title("Loss of the net by hand, n = 16 images a step")
+figure
+
+# %% [markdown]
+# Equal probabilities of all classes have a loss of $\ln$ (number of classes). The net learns in a few steps
+# that only two classes occur; this alone has a loss of $\ln 2$. Telling the two apart takes more steps.
+#
+# The step of the library is the same, with augmentation before it:
+
+# %%
+Code(inspect.getsource(loop.train_step), language="python")
+
+# %% [markdown]
+# `fit` calls it for all mini-batches of all epochs, lowers the learning rate, measures the errors after each
+# epoch and saves checkpoints. This notebook calls it in the section *Training*.
+
+# %%
+Code(inspect.getsource(loop.fit), language="python")
 
 # %% [markdown]
 # ## Before training: activations and gradients
@@ -229,12 +374,6 @@ Code(inspect.getsource(optim.set_learning_rates), language="python")
 # The paper draws all weights from N(0, 0.01). Run 145 used a standard deviation of 0.03 in conv3 to conv5.
 # One mini-batch through both untrained nets shows the effect on the sizes of the activations, layer by
 # layer, and of the gradients.
-
-# %%
-some = np.linspace(0, len(training) - 1, 64).astype(int)
-pixels, labels = torch.tensor(training.gather(some)), torch.tensor(training.labels[some])
-mean = augment.centre_crop(torch.tensor(training.mean), config.net.input)
-x = augment.to_input(augment.centre_crop(pixels, config.net.input), mean)
 
 # %%
 changed = fields | {"epochs": epochs or None, "classes": len(classes)}
@@ -248,12 +387,10 @@ figures.signal_sizes(at_start)
 # %% [markdown]
 # ## Training
 #
-# There is one loop, in `alexlib.training.loop.fit`: random crops and mirror images, minus the mean, plus
-# colour noise; then forward pass, loss, backward pass, update. Some training images are held out as a
-# validation set for the learning curves and for the schedule `plateau`. The test images are used once, at
-# the end. If a run was interrupted, running this cell again resumes it; a finished run is opened. A run
-# that is trained by another process (option `folder`) is shown as it is now: run this cell and the
-# following ones again to follow it.
+# Some training images are held out as a validation set for the learning curves and for the schedule
+# `plateau`. The test images are used once, at the end. If a run was interrupted, running this cell again
+# resumes it; a finished run is opened, not trained. A run that is trained by another process (option
+# `folder`) is shown as it is now: run this cell and the following ones again to follow it.
 
 # %%
 if options["folder"]:
@@ -265,7 +402,7 @@ else:
 # %%
 history = run.row["history"]
 Markdown(
-    ("Trained now" if run.trained_now else "Opened")
+    ("Trained now" if run.trained_now else "Opened, not trained")
     + f": `{run.folder.name}`, {len(history)} of at most {config.train.epochs} epochs,"
     f" {run.row['seconds'] / 60:.1f} minutes, {run.row['pictures_per_second']:.0f} images/s"
     f" on {run.row['device']}."
@@ -306,7 +443,7 @@ for measure in measures:
         ends = binomtest(round(found[measure] * n), n).proportion_ci(method="wilson")
         numbers = (100 * x for x in (found[measure], ends.low, ends.high))
         errors.append((f"{measure.replace('p', 'p-')}, {views}", *numbers))
-errors = pd.DataFrame(errors, columns=["test error, %", "value", "low", "high"])
+errors = pd.DataFrame(errors, columns=[f"test error, %, n = {n:,} images", "value", "low", "high"])
 
 # %% [markdown]
 # What ten views gain is measured as a difference on the same test images, so that its interval is
@@ -337,28 +474,13 @@ figure
 #
 # The paper's Figure 3 shows 96 kernels of 11 x 11 x 3, the upper half from one GPU, the lower half from the
 # other. It says that in every run the kernels of one tower become largely colour-agnostic and those of the
-# other colour-specific. Each kernel is scaled to its own range here.
+# other colour-specific. Each kernel is scaled to its own range here. Notebook 05 measures the colour.
 
 # %%
-first_layer = run.model.conv1.weight.detach().float().cpu()
-figures.kernels(first_layer, config.net.towers)
+figures.kernels(run.model.conv1.weight.detach().float().cpu(), config.net.towers)
 
 # %% [markdown]
-# The *colour* of a kernel is the share of its energy that lies off the grey axis; a kernel without colour
-# has 0. *p* is the probability that the means of two towers differ as much as here, or more, if the kernels
-# are assigned to the towers at random. The figure has all runs of this scale that are on record.
-
-# %%
-found = []
-for row in runs.read(scale=job.scale):
-    if "colour" in row and row["history"]:
-        name = f"{row['study'][:2]} {row['variant']}, seed {row['seed']}"
-        found.append((name, *row["colour"]["means"], row["colour"]["p"]))
-found = pd.DataFrame(found, columns=["run", "tower 1", "tower 2", "p"])
-figures.tower_colours(found) if len(found) else Markdown("*No run is on record yet.*")
-
-# %% [markdown]
-# ### The speed on one device and on two
+# ## The speed on one device and on two
 #
 # Training images per second of this net, on one device and with one tower on each of two, measured in
 # turns (the median of three, after one turn to warm up). If the two devices are the same one, the
@@ -368,11 +490,11 @@ figures.tower_colours(found) if len(found) else Markdown("*No run is on record y
 first = device.split(",")[0]
 places = {"one device": first, "two devices": device if "," in device else f"{first},{first}"}
 places = places if config.net.towers == 2 else {"one device": first}
-part = training.subset(range(min(len(training), 20 * config.train.batch)))
-once, nothing = config.replace(epochs=1, target=0.0), training.subset([])
+nets = {name: models.build(config, p.split(",") if "," in p else None) for name, p in places.items()}
+part = training.subset(range(min(len(training), 5 * config.train.batch)))
+once, nothing = config.replace(epochs=1, target=0.0, schedule="constant"), training.subset([])
 
 # %%
-nets = {name: models.build(config, p.split(",") if "," in p else None) for name, p in places.items()}
 speeds = []
 for turn in range(4):
     for name, net in nets.items():
@@ -382,7 +504,7 @@ for turn in range(4):
 # %%
 speed = pd.DataFrame(speeds).query("turn > 0").groupby("net")["images/s"].median()
 table = pd.DataFrame({"devices": places, "images/s": speed, "ratio": speed / speed["one device"]})
-table.style.format(precision=2)
+table.style.format({"images/s": "{:.0f}", "ratio": "{:.2f}"})
 
 # %% [markdown]
 # ## Predictions for test images
@@ -394,6 +516,45 @@ table.style.format(precision=2)
 shown = np.random.default_rng(job.seed).choice(len(test), min(len(test), 6), replace=False)
 probabilities = run.probabilities.get("ten", run.probabilities["centre"])[shown]
 figures.predictions(test.gather(shown), test.labels[shown], probabilities, classes, options["pictures"])
+
+# %% [markdown]
+# ## Your own image
+#
+# In JupyterLab, choose an image file with the button below. The net sees its central square, scaled as the
+# other images are. Without a browser, a test image takes its place; this is the answer for the centre view.
+
+# %%
+net, example = alexlib.load(run.folder), io.BytesIO()
+Image.fromarray(test.gather(shown[:1])[0]).save(example, "PNG")
+
+
+def answer(content):
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))  # upright
+    pixels = np.array(ImageOps.fit(image.convert("RGB"), (net.side, net.side)))[None]
+    probabilities, names = net.predict(pixels), [*net.classes, "your image"]
+    return figures.predictions(pixels, [-1], probabilities, names, options["pictures"])
+
+
+answer(example.getvalue())
+
+# %%
+button = widgets.FileUpload(accept="image/*", description="your image")
+said, drawn = widgets.Label(), widgets.Image(width=260)
+
+
+def upload(change):
+    try:
+        answer(change["new"][0]["content"]).savefig(file := io.BytesIO(), format="png")
+        said.value, drawn.value = "", file.getvalue()
+    except (OSError, ValueError):
+        said.value = "This file cannot be read as an image."
+
+
+# %%
+upload({"new": [{"content": example.getvalue()}]})  # what the button does
+assert drawn.value and not said.value
+button.observe(upload, "value")
+widgets.VBox([button, said, drawn])
 
 # %% [markdown]
 # ## Checks that hold at every scale
@@ -440,3 +601,20 @@ Markdown(
 # of the paper's effects (claim `run-scatter` of the register). Smaller scales change the task and the number
 # of steps, and `sample` also changes the width. Only ImageNet itself can show which of the two configs is
 # closer to the paper's numbers. Next: notebook 05 looks into the net that was trained here.
+#
+# ## Try it
+#
+# Write your prediction down first, then run. Answers: `notebooks/solutions/04_train`.
+#
+# 1. **LRN.** What happens to the three outputs of `lrn` if the activation of 200 is 2000 instead? One map
+#    alone, without neighbours: does a larger activation always have a larger output?
+# 2. **Groups.** How many weights has conv2 with `groups=1`, and with `groups=4`? Do the multiply-adds change
+#    by the same factor?
+# 3. **The update rule.** The rate is divided by 10 before the third of three steps. Is this step longer or
+#    shorter with `torch.optim.SGD` when only its `lr` is changed?
+# 4. **The learning rate.** Train `ByHand(1 / 16, 10)` for 30 steps with the rates 0.0002, 0.002 and 2.
+#    Which loss is the lowest at the end? What does the loss do at the highest rate?
+# 5. **The other config.** Change `ByHand` into the net of `source2012`: LRN of layer 1 comes before the ReLU,
+#    its alpha is 2e-5, and layer 2 has a `SpatialResponseNorm`. Check the scores against the library.
+# 6. **No answer "none".** Give the net an image of none of its classes, e.g. noise. How large is its highest
+#    probability at least? Look for an image of which the net is certain and wrong.

@@ -9,6 +9,16 @@
 # %% [markdown]
 # # 05 What the net has learned
 #
+# **You need:** the paper (section 6.1) and notebook 04. Its net is opened; if there is none, it is trained
+# first, which takes as long as in notebook 04.
+#
+# **You will have:** a measure with an interval for each statement of section 6.1, and the images that
+# maximally activate any first-layer kernel, and any unit of a layer of your choice.
+#
+# **Time:** 40 s at the sample scale after notebook 04, measured on two cores. `imagenette`: two minutes on a
+# CPU. `imagenet`: a GPU; the activations of each training image take 16 kB of memory, and the option `among`
+# limits their number.
+#
 # **Question.** What do the first kernels, the last hidden layer and single units of a trained net
 # respond to?
 #
@@ -17,13 +27,6 @@
 # those of the other are not. Images whose 4096 activations in the last hidden layer are close show the same
 # things, even if their pixels differ much. Short binary codes of these activations would make the search
 # fast, and should be better than codes of pixels.
-#
-# **What we will see.** Each of these as a number with an interval; and the images that maximally activate
-# some units, layer by layer. The net is that of notebook 04, or one that others trained.
-#
-# **Run time.** `sample`: half a minute after notebook 04 (otherwise its net is trained first).
-# `imagenette`: two minutes on a CPU. `imagenet`: a GPU; the activations of each training image take 16 kB
-# of memory, and the option `among` limits their number.
 
 # %% [markdown]
 # ## Parameters
@@ -88,7 +91,7 @@ from alexlib.training.machine import pick_towers
 job = runs.Job.training(spec, scale, seed, epochs=epochs or None, **fields)
 if options["folder"]:
     job = runs.Job.of(json.loads((runs_root() / options["folder"] / "config.json").read_text()))
-chosen, device = scale_of(job.scale), pick_towers(options["device"], job.scale)
+chosen, device = scale_of(job.scale), pick_towers(options["device"])
 
 # %%
 layer, show_images = options["layer"], options["pictures"]
@@ -161,9 +164,10 @@ figures.kernels(kernels, towers, kinds)
 noise = torch.randn(2000, *kernels.shape[1:], generator=generator(seed, 0, "kernels"))
 energy, noise_energy = features.kernel_energy(kernels), features.kernel_energy(noise)
 figure, axis = figures.new_figure(7, 3.2)
-axis.plot(*noise_energy, ".", ms=2, color=figures.PALE, label="white noise")
+axis.plot(*noise_energy, ".", ms=2, color=figures.PALE, label=f"white noise, n = {len(noise):,}")
 for kind, colour in {"neither": figures.GREY, "blob": figures.RED, "grating": figures.BLACK}.items():
-    axis.plot(*energy[:, kinds == kind], "o", ms=5, mec="white", mew=0.5, color=colour, label=kind)
+    label = f"{kind}, n = {(kinds == kind).sum()}"
+    axis.plot(*energy[:, kinds == kind], "o", ms=5, mec="white", mew=0.5, color=colour, label=label)
 axis.plot([0.5, 0.5, 0.5, 0], [0, 1, 0.5, 0.5], "k--", lw=0.8)
 axis.set(xlim=(0, 1), xlabel="share of energy at one frequency and orientation")
 axis.set(ylim=(0, 1), ylabel="share of energy off the\ngrey axis, low frequency")
@@ -172,7 +176,7 @@ figure
 
 # %%
 share = pd.Series(kinds).value_counts(normalize=True).reindex(["grating", "blob", "neither"], fill_value=0)
-share.to_frame("share of kernels").style.format("{:.1%}")
+share.to_frame(f"share of {len(kinds)} kernels").style.format("{:.1%}")
 
 # %% [markdown]
 # ## Colour and the two towers
@@ -247,9 +251,13 @@ Markdown(
 # %%
 query, five = torch.zeros(1, 3), torch.tensor([[3.0, 4, 0], [0, 0, 5], [0, 1, 0], [9, 0, 0], [0, 9, 9]])
 tiny, of_class = torch.cdist(query, five), torch.tensor([[True, False, True, False, False]])
+by_hand = ((five - query) ** 2).sum(1).sqrt()
+assert torch.allclose(tiny[0], by_hand)
 assert tiny.argmin() == 2 and features.precision(tiny, of_class, 1) == 1
 assert features.precision(tiny, of_class, 2) == (1 + 1 / 2) / 2
-tiny
+pd.DataFrame({"vector": [1, 2, 3, 4, 5], "class 0": of_class[0], "distance": tiny[0]}).style.hide().format(
+    precision=2
+)
 
 # %%
 Code(inspect.getsource(features.precision), language="python")
@@ -294,7 +302,7 @@ def beside(rows):
 beside(np.random.default_rng(seed).choice(len(asked), min(len(asked), 5), replace=False))
 
 # %% [markdown]
-# In JupyterLab, choose another query:
+# In JupyterLab, choose another query (the number of the test image among the queries):
 
 
 # %%
@@ -320,7 +328,8 @@ shares = {
     name: torch.stack([features.precision(distance, same, k) for k in ks], 1).numpy()
     for name, distance in away.items()
 }
-figures.precision_curves(ks, shares, {"chance": chance}, "number of nearest training images")
+xlabel = f"number of nearest training images (n = {len(asked):,} queries)"
+figures.precision_curves(ks, shares, {"chance": chance}, xlabel)
 
 # %% [markdown]
 # The paper adds that these neighbours are generally not close pixel by pixel. How many training images are
@@ -336,7 +345,7 @@ figure, axis = figures.new_figure(6.5, 3)
 axis.ecdf(100 * ranks.ravel(), color=figures.RED, label="neighbours\nby features")
 axis.plot([0, 100], [0, 1], "k--", lw=0.8, label="images\nat random")
 axis.set(xlabel="training images that are nearer by pixels, %", ylabel="share of neighbours")
-axis.set(title=f"Median: {100 * np.median(ranks):.1f} %", xlim=(0, 100))
+axis.set(title=f"Median: {100 * np.median(ranks):.1f} %, n = {ranks.size:,} neighbours", xlim=(0, 100))
 axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 figure
 
@@ -394,7 +403,8 @@ for name, (queries, vectors) in {"features": (fc7, base), "pixels": small}.items
 angle = 1 - F.normalize(fc7 - base.mean(0)) @ F.normalize(base - base.mean(0)).T
 without = {"features": away["features"], "features, by angle": angle, "pixels": torch.cdist(*small)}
 levels = {name: features.precision(d, same, 6).mean().item() for name, d in without.items()}
-figures.precision_curves(lengths, code_shares, levels | {"chance": chance}, "bits of a code")
+xlabel = f"bits of a code (n = {len(asked):,} queries)"
+figures.precision_curves(lengths, code_shares, levels | {"chance": chance}, xlabel)
 
 # %% [markdown]
 # The means behind the curves, by number of bits:
@@ -423,7 +433,7 @@ Markdown(
 
 
 # %%
-def most_active(units):
+def most_active(units, layer=layer):
     places, boxes = features.exciting(net, test, layer, made[layer], units)
     inner = slice((test.side - size) // 2, (test.side + size) // 2)
     windows, labels = test.gather(places.numpy())[:, :, inner, inner], test.labels[places.numpy()]
@@ -440,7 +450,34 @@ for axis, unit in zip(figure.axes[::8], units, strict=False):
 figure
 
 # %% [markdown]
-# In JupyterLab, choose another unit:
+# In JupyterLab, click a kernel of the first layer by its number; the numbers run row by row through the
+# figure of the kernels above, tower after tower. The panel shows the kernel and the eight test images that
+# activate it most.
+
+
+# %%
+def enlarged(kernel):
+    figure, axis = figures.new_figure(1.4, 1.5)
+    values = kernels[kernel] - kernels[kernel].min()
+    axis.imshow((values / values.max()).permute(1, 2, 0), interpolation="nearest")
+    axis.set(title=f"{kernel}: {kinds[kernel]}", xticks=[], yticks=[])
+    return png(figure)
+
+
+def show(kernel):
+    clicked.value, excited.value = enlarged(kernel), png(most_active([kernel], "conv1"))
+
+
+# %%
+style = {"button_width": "3em"}
+buttons = widgets.ToggleButtons(options=range(len(kernels)), style=style, layout={"width": "60em"})
+clicked, excited = widgets.Image(width=140), widgets.Image(width=800)
+show(0)
+buttons.observe(lambda change: show(change.new), "value")
+widgets.VBox([buttons, widgets.HBox([clicked, excited])])
+
+# %% [markdown]
+# Or choose another unit of the layer named above, by its number:
 
 # %%
 unit = widgets.IntSlider(max=made[layer].shape[1] - 1, description="unit", continuous_update=False)
@@ -467,6 +504,7 @@ figure, axis = figures.new_figure(7, 3)
 axis.boxplot(list(purities.values()), tick_labels=list(purities), showmeans=True, showfliers=False)
 axis.axhline(at_random, color=figures.BLACK, lw=0.8, ls="--")
 axis.set(ylim=(0, 1.02), ylabel="share of one class among\na unit's nine images")
+axis.set_xticklabels([f"{name}\nn = {len(values):,}" for name, values in purities.items()])
 figure
 
 # %% [markdown]
@@ -486,16 +524,15 @@ figure
 # matched to the net's by WordNet id (a class folder like `n02086240`), or else by name.
 
 # %%
-paper = weights.foreign.CAFFE.defaults.replace(
-    precision="auto"
-)  # the paper's config: all fields have their default
+paper = weights.foreign.CAFFE.defaults.replace(precision="auto")  # the paper's: all fields at their default
 with torch.device("meta"):
     vision, ours = torchvision.models.alexnet(), models.AlexNet(paper.net)
 theirs = [module.weight for module in vision.modules() if hasattr(module, "weight")]
 pairs = [(ours.get_submodule(n).weight, other) for n, other in zip(features.LAYERS, theirs, strict=True)]
 shapes = [[" x ".join(map(str, weight.shape)) for weight in pair] for pair in pairs]
 columns = ["paper and Caffe: weights", "torchvision: weights"]
-pd.DataFrame(shapes, index=features.LAYERS, columns=columns)
+text = {"text-align": "left"}
+pd.DataFrame(shapes, index=features.LAYERS, columns=columns).style.set_properties(**text)
 
 # %% [markdown]
 # The fields in which Caffe's net differs from the text of the paper. In addition, its norms sum over feature
@@ -504,7 +541,7 @@ pd.DataFrame(shapes, index=features.LAYERS, columns=columns)
 # %%
 differ = paper.changes(weights.foreign.CAFFE)
 table = [(field, *(f"{value:g}" for value in values)) for field, values in differ.items()]
-pd.DataFrame(table, columns=["field", "paper", "Caffe"]).style.hide()
+pd.DataFrame(table, columns=["field", "paper", "Caffe"]).style.hide().set_properties(subset=["field"], **text)
 
 # %% [markdown]
 # ## Checks that hold at every scale
@@ -592,7 +629,9 @@ lines = [
     if entry["claim"].notebook == "05_features"
     for line in entry["lines"][:1] or [None]
 ]
-pd.DataFrame(lines).drop(columns=["2012 log", "detectable", "device"]).style.hide()
+table = pd.DataFrame(lines).drop(columns=["2012 log", "detectable", "device"])
+words = [column for column in ("claim", "verdict", "quantity", "where") if column in table]
+table.style.hide().set_properties(subset=words, **text)
 
 # %% [markdown]
 # ## Limits and next
@@ -602,3 +641,25 @@ pd.DataFrame(lines).drop(columns=["2012 log", "detectable", "device"]).style.hid
 # paper judge them by eye. The activations are those of one run; only the colours of the towers are compared
 # between runs, and a short run may end before its towers differ. A linear code is the simplest auto-encoder.
 # Next: notebook 06 puts the verdicts of all notebooks side by side.
+
+# %% [markdown]
+# ## Try it
+#
+# Write down what you expect before you run anything. Answers: `notebooks/solutions/05_features.ipynb`.
+#
+# 1. **A kernel of your own.** What kind does `features.kinds` give for a wave $\cos(2 \pi \cdot 3 x / 11)$ of
+#    11 x 11 pixels in three equal colours? For the same wave turned by 30 degrees, for the sum of a
+#    horizontal and a vertical wave, for a kernel that is red on the left and green on the right, and for one
+#    that is red in the middle and green around it? Write down five kinds.
+# 2. **A number.** What is the precision if *all* training images count as neighbours, $k$ = `len(searched)`?
+#    Write it down, then run `features.precision`.
+# 3. **Colour of noise.** Which share of its energy does a kernel of white noise have off the grey axis? Write
+#    down a number, then measure it for 2,000 kernels with `features.colourfulness`. Two towers that were not
+#    trained: how probable is p < 0.05?
+# 4. **Shuffled pixels.** The pixels of all images are shuffled, in the same way for each image. What happens
+#    to the nearest neighbours by pixels, and to those by features? Write down both, then run.
+# 5. **Codes without a mean.** What happens to a code of features on random axes if the mean is not
+#    subtracted? Think of features after a ReLU: none is negative. Write it down, then compare the two
+#    precisions.
+# 6. **Your own experiment.** How good are the features of a net that was not trained, compared with pixels?
+#    Write down which is better, then build a net with `models.build` and measure the precision at six.

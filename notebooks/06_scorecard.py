@@ -9,18 +9,20 @@
 # %% [markdown]
 # # 06 Scorecard
 #
-# **Question.** Which of the paper's claims hold, as far as the runs of this study can tell?
+# **You need:** the paper, and notebooks 02 to 05 for what was measured. No images and no GPU.
 #
-# **What you will see.** One line for each claim that can be checked: the paper's number, the authors' own
-# log of 2012, later studies, the result of the runs on record, and a verdict. Facts that are counted from
-# the net are listed apart from claims that need runs. Then: what was not tested and why, what would change
-# each verdict, the cost of all runs, and how the runs differ from those of the paper.
+# **You will have:** one line for each claim that can be checked: the paper's number, the authors' own log of
+# 2012, later studies, the result of the runs on record, and a verdict. Facts that are counted from the net
+# are listed apart from claims that need runs. Then: what was not tested and why, what would change each
+# verdict, the cost of all runs, and how the runs differ from those of the paper.
+#
+# **Time:** 10 s, measured on two cores.
+#
+# **Question.** Which of the paper's claims hold, as far as the runs of this study can tell?
 #
 # **How.** The notebook reads the rows that the protocol lists (`reports/results`). Nothing is trained and no
 # image is read. The verdicts follow from the rows by [the protocol](../docs/protocol.md), which was written
 # before the runs.
-#
-# **Run time.** Seconds.
 
 # %% [markdown]
 # ## Parameters
@@ -33,6 +35,7 @@ from alexlib.notebook import parameters
 
 parameters(globals())  # checks them
 
+import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
@@ -41,7 +44,7 @@ from scipy.stats import t as student
 from alexlib import figures
 from alexlib.config import CONFIGS, config_from
 from alexlib.paper import AMBIGUITIES, CLAIMS
-from alexlib.study import records, scorecard, verdicts
+from alexlib.study import records, scorecard, variants, verdicts
 from alexlib.study.verdicts import Estimate
 
 # %% [markdown]
@@ -55,7 +58,7 @@ from alexlib.study.verdicts import Estimate
 #
 # With $s = 0.5$ points, $v = 0.04$ and 20 degrees of freedom for $s$, by hand and by the library:
 
-# %%
+# %% tags=["by-hand"]
 seeds, images, df = 0.5**2 * (1 / 3 + 1 / 6), 0.04, 20
 one = Estimate(1.3, seeds, images, df, n=(3, 6), n_images=10_000)
 freedom = (seeds + images) ** 2 / (seeds**2 / df + images**2 / 9_999)
@@ -80,11 +83,19 @@ def like(low, high):
 
 
 # %%
+def shown(lines):  # text on the left, numbers on the right
+    table, style = pd.DataFrame(lines), "vertical-align: top; padding: 2px 8px; text-align: "
+    text = [not column.astype(str).str.match(r"[-+.\d]|nan").all() for _, column in table.items()]
+    sides = [{"selector": f".col{i}", "props": style + ("right", "left")[x]} for i, x in enumerate(text)]
+    return table.style.hide().format(precision=2, na_rep="-").set_table_styles(sides)
+
+
+# %%
 ends = [(0.7, 2.0), (0.2, 0.9), (1.6, 2.4), (-0.9, -0.2), (-0.3, 0.9), (-0.4, 0.4), (-0.5, 1.9)]
 said = pd.DataFrame(ends, columns=["from", "to"])
 for column, size in (("1.4 points", (1.4, 1.4)), ("no size", None)):
     said[column] = [verdicts.verdict(like(*pair), size) for pair in ends]
-said.style.hide().format(precision=1)
+shown(said).format(precision=1)
 
 # %% [markdown]
 # A claim about regularisation or optimisation is judged only if the baseline overfits by 5 points or more;
@@ -111,31 +122,61 @@ facts = [entry for entry in table if entry["claim"].kind == "fact"]
 # %%
 kinds = [("facts" if e["claim"].kind == "fact" else "empirical claims") for e in table]
 verdict = [entry["verdict"].partition(";")[0] for entry in table]
-pd.crosstab(pd.Series(verdict, name="verdict"), pd.Series(kinds, name=""))
+shown(pd.crosstab(pd.Series(verdict, name="verdict"), pd.Series(kinds, name="")).reset_index())
+
+# %% [markdown]
+# ## Choose claims
+#
+# Choose one claim or several (hold Ctrl or Shift). For each: its lines of evidence with interval and verdict,
+# and the runs that the first line rests on. Errors are in %: on the test images with ten views, and on
+# training images in eval mode. A static copy of this notebook shows no list; the tables below have the same
+# lines of evidence.
+
+# %%
+keys = ("compared", "where", "paper", "ours", "95 % interval", "runs", "verdict")
+names = {"lr": "rate", "top1": "test error, %", "training": "training error, %"}
+
+
+def lines_of(entry):
+    cells = [scorecard.cells(entry["claim"], x) | {"compared": x["name"]} for x in entry["lines"]]
+    return shown([{key: cell[key] for key in keys} for cell in cells])
+
+
+def runs_of(entry):
+    used = records.rows(entry["lines"][0]["rows"]).sort_values(["variant", "seed"])
+    columns = ["variant", "seed", "scale", *names, "epochs", "device"]
+    return shown(used[columns].rename(columns=names)).format("{:g}", subset="rate")
+
+
+# %%
+def page(ids):
+    """The claims with these ids, their evidence and their runs, as HTML."""
+    chosen = [entry for entry in empirical if entry["claim"].id in ids]
+    parts = [(f"<h4>{e['claim'].statement}</h4>", lines_of(e), runs_of(e)) for e in chosen]
+    return "".join(heading + lines.to_html() + used.to_html() for heading, lines, used in parts)
+
+
+# %% [markdown]
+# Runs without a training error were not measured on training images.
+
+# %%
+ids = [entry["claim"].id for entry in empirical if entry["lines"]]
+choice = widgets.SelectMultiple(options=ids, value=ids[:1], rows=max(1, len(ids)), description="claims")
+answer = widgets.HTML(page(choice.value))
+choice.observe(lambda change: setattr(answer, "value", page(change.new)), "value")
+widgets.HBox([choice, answer])
 
 # %% [markdown]
 # ## Empirical claims
 #
-# One line for each claim. Units: pp, percentage points (positive: the paper is right about the sign); x, a
-# ratio. *Runs* are those of the variant and of its baseline. *Detectable* is the effect that this number of
-# runs and test images finds in four of five cases. If a claim has rows at several scales, those with an
-# interval come first, then the scale nearest to the paper's; the other rows are in a table below.
-
-
-# %%
-def shown(lines):
-    table = pd.DataFrame(lines).style.hide().format(precision=2, na_rep="-")
-    left = {"selector": "th, td", "props": "text-align: left; vertical-align: top; min-width: 4em"}
-    return table.set_table_styles([left])
-
-
-def firsts(entries):
-    """Each entry with its first line of evidence, or None."""
-    return [(entry, *(entry["lines"][:1] or [None])) for entry in entries]
-
+# One line for each claim that was tested. Units: pp, percentage points (positive: the paper is right about
+# the sign); x, a ratio. *Runs* are those of the variant and of its baseline. *Detectable* is the effect that
+# this number of runs and test images finds in four of five cases. If a claim has rows at several scales,
+# those with an interval come first, then the scale nearest to the paper's; the other rows are in a table
+# below.
 
 # %%
-shown(scorecard.cells(entry["claim"], line) for entry, line in firsts(empirical))
+shown(scorecard.cells(entry["claim"], entry["lines"][0]) for entry in empirical if entry["lines"])
 
 # %% [markdown]
 # ### Primary claims
@@ -185,26 +226,63 @@ shown(
 # %% [markdown]
 # ### Effects in points
 #
-# The claims about differences of errors, each at the scale of its first line.
+# The claims about differences of errors on test images, each at the scale of its first line. An effect is
+# positive if the paper is right about the sign. *n* is the number of runs of each arm; a hollow point has a
+# single run in an arm.
 
 # %%
 points = scorecard.in_points(table)
-above = sum(row["low"] > 0 for row in points)
-title = f"The whole interval is above zero for {above} of {len(points)} effects"
-figures.forest(points, title) if points else Markdown("*No effect is on record yet.*")
+errors = [row for row in points if CLAIMS[row["claim"]].quantity.startswith(("top-", "test error"))]
+above = sum(row["low"] > 0 for row in errors)
+title = f"Errors, percentage points: {above} of {len(errors)} intervals are above zero"
+figures.forest(errors, title) if errors else Markdown("*No effect is on record yet.*")
+
+# %% [markdown]
+# The other differences: gaps between test and training error, training errors, and distances of probabilities
+# (total variation). An arrow marks a value beyond the axis.
+
+# %%
+gaps = [row for row in points if row not in errors]
+above = sum(row["low"] > 0 for row in gaps)
+title = f"Gaps and distances, percentage points: {above} of {len(gaps)} intervals are above zero"
+figures.forest(gaps, title) if gaps else Markdown("*No effect is on record yet.*")
 
 # %% [markdown]
 # ### Learning rates
 #
-# If the protocol asks for it, three rates were compared after a few epochs of seed 0. The best one replaces
-# the scale's own rate if its validation error is lower by more than two points.
+# If the protocol asks for it, three rates were compared after a few epochs of seed 0: half the scale's rate,
+# the rate itself and twice the rate. The columns have the validation error, in %. Another rate replaces the
+# scale's own if its error is lower by more than two points. Of two checks at one rate the first counts.
 
 # %%
 checks = [row for row in found if row["study"] == "rates"]
-shown(
-    {"scale": row["scale"], "variant": row["variant"], "rate": f"{row['config']['train']['lr']:g}"}
-    | {"validation error, %": 100 * row["history"][-1]["val_top1"] if row["history"] else None}
-    for row in checks
+blocks = {(b.scale, name): b for b in variants.BLOCKS if b.check for name in b.variants}
+pairs = dict.fromkeys((row["scale"], row["variant"]) for row in checks)
+
+
+def errors_of(scale, variant):
+    """Validation errors by rate, %; of two checks at one rate the first counts."""
+    own = [row for row in reversed(checks) if (row["scale"], row["variant"]) == (scale, variant)]
+    lasts = {row["config"]["train"]["lr"]: (row["history"] or [{}])[-1] for row in own}
+    return {rate: 100 * epoch.get("val_top1", np.nan) for rate, epoch in lasts.items()}
+
+
+# %%
+rates = []
+for scale, variant in pairs:
+    block, errors = blocks[scale, variant], errors_of(scale, variant)
+    line = {"scale": scale, "variant": variant, "scale's rate": f"{block.base.train.lr:g}"}
+    columns = zip(("half of it", "the same", "twice"), map(errors.get, block.rates()), strict=True)
+    used = variants.chosen_rate(block, variant, checks)
+    rates.append(line | dict(columns) | {"rate used": f"{used:g}"})
+shown(rates)
+
+# %%
+others = [f"`{line['variant']}`" for line in rates if line["rate used"] != line["scale's rate"]]
+repeated = len(checks) - sum(len(errors_of(*pair)) for pair in pairs)
+Markdown(
+    f"**{len(checks)} checks**, {sum(map(variants.on_gpu, checks))} of them on a GPU; {repeated} repeat a"
+    f" check at the same rate and do not count. Another rate is used for: {', '.join(others) or 'none'}."
 )
 
 # %% [markdown]
@@ -216,7 +294,8 @@ shown(
 untested = [entry for entry in table if not entry["lines"]]
 shown(
     {"claim": entry["claim"].statement, "section": entry["claim"].section}
-    | {"quantity": entry["claim"].quantity, "needs": entry["reason"]}
+    | {key: scorecard.cells(entry["claim"], None)[key] for key in ("paper", "2012 log", "later studies")}
+    | {"quantity": scorecard.cells(entry["claim"], None)["quantity"], "needs": entry["reason"]}
     for entry in untested
 )
 
@@ -229,7 +308,7 @@ shown(
 # %%
 cost = runs.groupby(["study", "scale", "device"]).agg(runs=("seed", "size"), hours=("seconds", "sum"))
 cost.hours /= 3600
-cost.reset_index().style.hide().format({"hours": "{:.1f}"})
+shown(cost.reset_index()).format("{:.1f}", subset=["hours"])
 
 # %% [markdown]
 # ## How the runs differ from the paper's
@@ -243,11 +322,13 @@ def differences(group):
     """The changes that all runs share: config's value -> ours."""
     changes = [config_from(row["config"]).changes(CONFIGS[row["spec"]]) for row in group]
     same = [{k: v for k, v in changes[0].items() if all(c.get(k) == v for c in changes)}]
-    return ", ".join(f"{key} {theirs} -> {ours}" for key, (ours, theirs) in same[0].items())
+    text = {k: [f"{x:.3g}" if isinstance(x, float) else str(x) for x in v] for k, v in same[0].items()}
+    return ", ".join(f"{key} {theirs} -> {ours}" for key, (ours, theirs) in text.items())
 
 
 # %%
-runs.groupby(["study", "scale", "spec"]).row.agg(differences).reset_index().style.hide()
+same = runs.groupby(["study", "scale", "spec"]).row.agg(differences).reset_index()
+shown(same.rename(columns={"spec": "config", "row": "config's value -> ours"}))
 
 # %% [markdown]
 # In addition, the two configs differ from each other: where the text leaves a question open, both answers are
@@ -272,8 +353,14 @@ Markdown(
 columns = ["claim", "size", "detectable", "n", "needed"]
 effort = pd.DataFrame(scorecard.difficulty(table), columns=columns)
 effort["n"] = [" + ".join(map(str, n)) for n in effort["n"]]
-names = {"size": "effect claimed", "detectable": "detectable now", "n": "runs so far"}
-shown(effort.rename(columns=names | {"needed": "runs needed"}))
+effort["unit"] = ["log of ratio" if CLAIMS[id].unit == "x" else "pp" for id in effort.claim]
+names = {
+    "size": "effect claimed",
+    "detectable": "detectable now",
+    "n": "runs so far",
+    "needed": "runs needed",
+}
+shown(effort.rename(columns=names)).format("{:.0f}", subset=["runs needed"], na_rep="-")
 
 # %% [markdown]
 # Ratios are given as logarithms. A claim whose size is excluded here may still hold at the paper's scale:
@@ -296,3 +383,23 @@ assert cost.runs.sum() == len(runs)
 # numbers are for 1,000 classes and 90 epochs. Only the primary claims are corrected for multiple tests, so
 # some of the other 95 % intervals do not contain the true value. All variants of a scale share their baseline
 # and their test images, so their verdicts are not independent. The first notebook is 00.
+
+# %% [markdown]
+# ## Try it
+#
+# Write down what you expect before you run anything. Answers: `notebooks/solutions/06_scorecard.ipynb`.
+#
+# 1. **A number.** What happens to the interval in "The rule, by hand" if there are ten times as many test
+#    images ($v = 0.004$)? And if there are 30 + 60 runs instead? Write down which shrinks it more, then run.
+# 2. **False alarms.** There is no effect at all, and 1,000 teachers each measure it with 3 + 6 runs. How many
+#    of their 95 % intervals leave out zero? And with a factor of 1.96 in place of Student's? Write down both,
+#    then simulate.
+# 3. **Seven claims.** Seven effects are all zero. How probable is it that at least one has p < 0.05? And
+#    after Holm's correction? Write down both, then simulate with `verdicts.holm`.
+# 4. **The gate.** What would the verdicts *regime not reached* be if there were no gate? Write down one for
+#    each, then compute `verdicts.verdict(line["estimate"], verdicts.size(claim))`.
+# 5. **A cost.** How many runs in each arm would find the 1.7 points of the two towers, with the variance of
+#    this study? How many hours is that? Write down both, then use `estimate.runs_needed` and the table of
+#    costs.
+# 6. **Your own experiment.** Leave out the last seed of every variant (the rows in `found`). How many
+#    verdicts change? Write down a number, then make the scorecard again.

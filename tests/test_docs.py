@@ -6,7 +6,9 @@ import shutil
 from urllib.parse import urlsplit
 
 import nbformat.v4 as v4
+import numpy as np
 import pytest
+from PIL import Image
 
 from alexlib.config import ROOT
 
@@ -31,6 +33,37 @@ def test_links_lead_somewhere(page):
     links = [urlsplit(link) for link in re.findall(r"\]\(([^()\s]+)\)", text)]
     files = [page.parent / link.path for link in links if not link.scheme and link.path]
     assert [file for file in files if not file.exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_are_short(page):
+    by_hand = re.sub(r"<!-- generated.*?<!-- end -->", "", page.read_text(), flags=re.DOTALL)
+    assert len(by_hand.splitlines()) <= 150
+    assert page.name != "README.md" or len(page.read_text().splitlines()) <= 120
+
+
+def test_readme_has_at_most_twelve_findings_and_a_word_for_each_verdict():
+    assert len(refresh.findings().splitlines()) <= 2 + 12
+    words = re.findall(r"^\| ([a-z][^|]+?) \|", (ROOT / "docs" / "protocol.md").read_text(), re.M)
+    verdicts = set(words[words.index("agrees") :]) | {"slip of the paper"}
+    assert verdicts == set(refresh.CHOSEN["words"])
+
+
+def test_the_code_in_readme_runs(tmp_path, monkeypatch, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 40, 40, 3), dtype=np.uint8)
+    for i, image in enumerate(map(Image.fromarray, pixels)):
+        folder = tmp_path / ("val" if i < 8 else "train") / ("cat", "dog")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image.save(folder / f"{i}.png")
+    image.save(tmp_path / "cat.jpg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALEXLIB_RUNS", str(tmp_path / "runs"))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for text, smaller in (("path/to/folder", "."), ("imagenette", "sample"), ("=20", "=1")):
+        assert text in code
+        code = code.replace(text, smaller)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "('cat', 'dog')" in capsys.readouterr().out and (tmp_path / "net.safetensors").exists()
 
 
 def test_render_replaces_what_is_between_the_markers_alone():

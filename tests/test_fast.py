@@ -1,7 +1,10 @@
 """The faster stages against the plain ones and against the equations."""
 
 import copy
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,7 +13,7 @@ from test_models import lrn_loop
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from alexlib.config import CIFAR13, FIGURE1, PAPER, SOURCE2012
+from alexlib.config import CIFAR13, FIGURE1, PAPER, ROOT, SOURCE2012
 from alexlib.models import accelerate, build, fast, native
 from alexlib.models.layers import LocalResponseNorm, SpatialResponseNorm
 
@@ -219,3 +222,28 @@ def test_without_kernels_the_results_are_the_same(empty_cache, monkeypatch, way,
     assert sum("kernels.c" in str(w.message) for w in recwarn) == way.startswith("CC")
     expected = lrn_loop(x.relu(), 5, 2, 1e-4, 0.75, 2).float()
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+
+
+INTERPRETED = """
+import torch
+from alexlib.models.kernels import ResponseNorm
+from alexlib.models.layers import LocalResponseNorm, SpatialResponseNorm
+
+lrn, spatial = LocalResponseNorm(alpha=2e-3, towers=2), SpatialResponseNorm()
+for norm, maps, rectify in ((lrn, 6, False), (lrn, 6, True), (spatial, 1, False)):
+    x = (torch.randn(3, 12, 5, 4) * 20).to(memory_format=torch.channels_last).requires_grad_()
+    g, exact = torch.randn_like(x), x.detach().double().requires_grad_()
+    expected = norm(exact.relu() if rectify else exact)
+    settings = getattr(norm, "k", 1.0), norm.alpha
+    y = ResponseNorm.apply(x, maps, 2, norm is spatial, rectify, *settings)
+    torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
+    (found,), (expected,) = torch.autograd.grad(y, x, g), torch.autograd.grad(expected, exact, g)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+"""
+
+
+def test_the_kernels_for_gpus_are_the_equations():
+    """Run by Triton's interpreter, on a CPU."""
+    pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", INTERPRETED], env=environment, check=True)

@@ -26,17 +26,17 @@ def without_tf32(monkeypatch):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_values_and_gradients_are_those_of_the_plain_net_in_float64(name):
-    """In bf16 they are as near to it as those of the plain net on a CPU."""
+    """In bf16 the fast net is about as near to it as the plain net on the same GPU."""
     plain, quick = plain_and_fast(CONFIGS[name])
     x = images(plain)
     expected = scores_and_gradients(copy.deepcopy(plain).double(), x.double())
-    usual = scores_and_gradients(plain, x, autocast=True)
-    for model in (plain.to("cuda"), quick.to("cuda")):
-        on_gpu = x.to("cuda", memory_format=torch.channels_last)
-        found, low = (scores_and_gradients(model, on_gpu, autocast) for autocast in (False, True))
-        for exact, a, b, c in zip(expected, found, low, usual, strict=True):
-            assert (a.cpu() - exact).norm() <= 1e-4 * exact.norm()
-            assert (b.cpu() - exact).norm() <= 3 * (c - exact).norm() + 0.03 * exact.norm()
+    x = x.to("cuda", memory_format=torch.channels_last)
+    nets = plain.to("cuda"), quick.to("cuda")
+    single, low = ([scores_and_gradients(net, x, bf16) for net in nets] for bf16 in (False, True))
+    for exact, *found in zip(expected, *single, *low, strict=True):
+        errors = [(tensor.cpu() - exact).norm().item() for tensor in found]
+        assert max(errors[:2]) <= 1e-4 * exact.norm()
+        assert errors[3] <= 2 * errors[2] + 0.01 * exact.norm()
 
 
 @pytest.mark.parametrize("fits", [True, False])

@@ -14,7 +14,8 @@ import pytest
 
 from alexlib import report
 from alexlib.config import ROOT, reports_root
-from alexlib.study.records import provenance
+from alexlib.paper import CLAIMS
+from alexlib.study import records, scorecard
 
 PARAMETERS = """scale: str = "sample"  # sample or cifar10: the images
 epochs: int = 3  # passes
@@ -96,7 +97,7 @@ def test_a_table_is_text_too_for_reports_as_pdf_and_without_an_address(done):
 def test_a_report_says_what_made_it(done):
     book = json.loads(done.read_text())
     made = book["metadata"]["alexlib"]
-    here = provenance("cpu")
+    here = records.provenance("cpu")
     assert [made[key] for key in KEYS] == [here[key] for key in KEYS]
     assert made["data"] == ["tiny, train: 4 images, f1"]
     assert made["parameters"] == {"scale": "sample", "epochs": 5}
@@ -210,3 +211,26 @@ def test_a_signal_to_a_report_reaches_the_running_cell(tmp_path, number, code):
     process.send_signal(number)
     assert process.wait() == code
     assert (tmp_path / "saved").exists() and not (tmp_path / "out.ipynb").exists()
+
+
+def test_the_paper_tells_what_the_rows_on_record_say(monkeypatch):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(ROOT / "reports"))
+    rows, text = records.everything(), (ROOT / "reports" / "report.md").read_text()
+    assert scorecard.fingerprint(rows) in text, "run: make paper"
+    lines = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    told = {line[0]: line for line in lines if len(line) == 8 and line[0] in CLAIMS}
+    for entry in scorecard.card(rows):
+        if entry["lines"] and entry["claim"].kind != "fact":
+            cells = scorecard.cells(entry["claim"], entry["lines"][0])
+            own = [cells[key] for key in ("paper", "2012 log", "detectable", "runs", "where")]
+            line = told.pop(entry["claim"].id)
+            assert [*line[1:3], *line[4:7]] == own and line[7] == entry["verdict"]
+            here = f"{cells['ours']} {entry['claim'].unit} ({cells['95 % interval']})"
+            assert line[3] == here.replace(" (-)", "")
+    assert not told
+
+
+@pytest.mark.slow
+def test_the_paper_is_what_its_notebook_makes(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEXLIB_REPORTS", str(ROOT / "reports"))
+    assert report.paper(tmp_path).read_text() == (ROOT / "reports" / "report.md").read_text()

@@ -25,6 +25,8 @@ from alexlib.files import lock, sync, try_writing
 from alexlib.progress import bar
 
 LISTED = 20  # images that an error message names
+LAYOUT = "expected are train/<class>/* and either val/<class>/* or test/<class>/*"
+LAYOUT += " (other layouts: docs/data.md)"
 
 
 def pack(

@@ -15,14 +15,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from torchvision import datasets
-
 from alexlib.config import data_root
-from alexlib.data import sources, synthetic
+from alexlib.data import synthetic
 from alexlib.data.decode import EXTENSIONS
 from alexlib.data.images import Images
-from alexlib.data.packing import pack
-from alexlib.data.sources import LAYOUT, ClassFolders
+from alexlib.data.packing import LAYOUT, pack
 from alexlib.paper import IMAGENET_CLASSES
 
 SAMPLE = {"train": 3000, "test": 500}  # numbers of generated images
@@ -62,10 +59,10 @@ def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[
         if Path(name[3:]).is_dir():
             here = f"the folder ./{name[3:]} is here, which would be read instead of the hub"
             raise ValueError(f"{name}: {here}: give ./{name[3:]}, or run it in another folder")
-        splits = partial(sources.from_hugging_face, name[3:], side)
+        splits = partial(_sources().from_hugging_face, name[3:], side)
         about = {"classes": (), "origin": f"Hugging Face set {name[3:]}"}
     elif name and name not in PLACES:
-        splits = partial(sources.from_torchvision, name, data_root() / name)
+        splits = partial(_sources().from_torchvision, name, data_root() / name)
         about = {"classes": (), "origin": f"torchvision {name}"}
     else:
         folder = get(name) if name else Path(source).expanduser()
@@ -77,10 +74,17 @@ def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[
     return sets["train"], sets["test"]
 
 
+def _sources():
+    """The module with all sets but the sample: it imports torchvision, which takes two seconds."""
+    from alexlib.data import sources
+
+    return sources
+
+
 def known_name(source: str | Path) -> str | None:
     """The name of a known set, of torchvision's or of the hub; None: `source` is a folder."""
     name = str(source).lower()
-    if isinstance(source, str) and (name in PLACES or sources.torchvision_splits(name)):
+    if isinstance(source, str) and (name in PLACES or _sources().torchvision_splits(name)):
         return name
     return source if isinstance(source, str) and name.startswith("hf:") else None
 
@@ -91,8 +95,8 @@ def get(name: str) -> Path | None:
     FileNotFoundError: there is no such folder; says where to put the files.
     """
     root, name = data_root(), known_name(name) or name
-    if sources.torchvision_splits(name) and name not in PLACES:
-        sources.from_torchvision(name, root / name)
+    if name not in PLACES and _sources().torchvision_splits(name):
+        _sources().from_torchvision(name, root / name)
         return root / name
     if name not in PLACES:
         raise ValueError(f"cannot download {name!r}: expected {VALID.rpartition(' or ')[0]}")
@@ -101,11 +105,11 @@ def get(name: str) -> Path | None:
         return found and _unpacked(found)
     try:
         if name == "cifar10":
-            datasets.CIFAR10(root, download=True)
+            _sources().datasets.CIFAR10(root, download=True)
         elif name == "imagenette":
             root.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=root) as part:  # moved when it is complete
-                datasets.Imagenette(part, size="320px", download=True)
+                _sources().datasets.Imagenette(part, size="320px", download=True)
                 Path(part, "imagenette2-320").rename(root / "imagenette2-320")
         else:
             raise FileNotFoundError("you must supply your own copy")
@@ -122,7 +126,7 @@ def _unpacked(folder: Path) -> Path:
     try:
         for split in ("train", "val"):
             if (folder / f"ILSVRC2012_img_{split}.tar").is_file() and not (folder / split).is_dir():
-                datasets.ImageNet(folder, split)
+                _sources().datasets.ImageNet(folder, split)
     except RuntimeError as error:  # an archive is missing or damaged
         raise ValueError(f"{folder} cannot be unpacked: {error}") from error
     return folder
@@ -135,11 +139,11 @@ def _open(folder: Path, side: int) -> tuple[dict | Callable, dict]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder, nor a known set: {VALID}")
     if folder.name == "cifar-10-batches-py":
-        splits = sources.from_torchvision("cifar10", folder.parent)
+        splits = _sources().from_torchvision("cifar10", folder.parent)
         return splits, {"classes": splits["train"].classes, "origin": "CIFAR-10 as published"}
     folder = next((folder / inner for inner in KAGGLE if (folder / inner).is_dir()), folder)
     if not _folders(_unpacked(folder) / "train") and (shards := _shards(folder)):
-        splits = partial(sources.from_hugging_face, os.path.abspath(folder), side)
+        splits = partial(_sources().from_hugging_face, os.path.abspath(folder), side)
         return splits, {"classes": (), **_identity(folder, [("", path) for path in shards])}
     splits = _splits(folder, side)
     train = splits["train"]
@@ -159,7 +163,7 @@ def _open(folder: Path, side: int) -> tuple[dict | Callable, dict]:
     return splits, about | {"ignored": f"ignored: {', '.join(kinds)}" if kinds else ""}
 
 
-def _splits(folder: Path, side: int) -> dict[str, ClassFolders]:
+def _splits(folder: Path, side: int) -> dict:
     """Training and test set of a folder with train/<class>/*."""
     there, listed = _folders(folder), _list(folder)
     tests = [name for name in ("val", "test") if name in there]
@@ -170,12 +174,12 @@ def _splits(folder: Path, side: int) -> dict[str, ClassFolders]:
         unpack = f"; unpack {', '.join(packed[:9])} first" if packed else ""
         where = f"{folder} has the folders {there[:9]}; {LAYOUT}"
         raise FileNotFoundError(where + unpack + _elsewhere(folder.resolve()))
-    train = ClassFolders(folder / "train", side)
+    train = _sources().ClassFolders(folder / "train", side)
     if listed:
         lines = (re.split(r"[\s,]+", line) for line in _text(listed).splitlines())
         labels = {Path(w[0]).stem: train.class_to_idx.get(w[1]) for w in lines if len(w) > 1}
         listed = train.classes, labels
-    test = ClassFolders(folder / tests[0], side, listed)
+    test = _sources().ClassFolders(folder / tests[0], side, listed)
     if alone := sorted({*train.classes} ^ {*test.classes}):
         where = f"{folder}: only one of train/ and {tests[0]}/ has the class folders"
         raise ValueError(f"{where} {', '.join(alone[:9])}; both must have the same")

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 from torchvision import datasets
 
 from alexlib.data.decode import EXTENSIONS, read_file
+from alexlib.data.packing import LAYOUT
 
-LAYOUT = "expected are train/<class>/* and either val/<class>/* or test/<class>/*"
-LAYOUT += " (other layouts: docs/data.md)"
 LABELS = ("label", "cls", "labels", "class", "fine_label", "target")  # columns, the first counts
 OTHER_TASKS = ("celeba", "cityscapes", "kitti", "widerface")  # of torchvision: without a class
 UNLABELLED_TEST = ("clevrclassification", "places365")  # of torchvision: "val" has labels

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 from torch import nn
-from torchvision.ops import masks_to_boxes
 
 from alexlib.data.images import Feed, Images
 from alexlib.foreign import LAYERS as LAYERS
@@ -71,6 +70,8 @@ def exciting(net: Trained, images: Images, layer: str, values, units, k: int = 8
     (U, k, 4): left, top, right and bottom pixel of the window that the largest activation depends
     on, those with a gradient other than 0. The boxes are None for fully-connected layers.
     """
+    from torchvision.ops import masks_to_boxes  # takes two seconds
+
     indices = values[:, units].topk(k, dim=0).indices.T
     x = net.input(images.gather(indices.flatten())).requires_grad_()
     with capture(net.model, [layer]) as outputs:

@@ -11,12 +11,12 @@ import math
 import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import torchvision
 
 from alexlib.config import reports_root, runs_root
 from alexlib.files import lock, try_writing
@@ -236,8 +236,8 @@ def row_of(run: dict, train, test, folder: Path, history: list[dict], about: dic
 
 def provenance(device: str) -> dict:
     """Device, versions, commit (with "+" if alexlib was changed since) and time of the start."""
-    modules = {"torch": torch, "torchvision": torchvision, "numpy": np}
-    versions = {name: module.__version__ for name, module in modules.items()}
+    versions = {name: metadata.version(name) for name in ("torchvision", "numpy")}
+    versions = {"torch": torch.__version__} | versions
     names = " + ".join(dict.fromkeys(device_name(part) for part in device.split(",")))
     return {
         "device": names + (f" x {world()}" if world() > 1 else ""),

@@ -34,15 +34,10 @@ def pick_device(name: str = "auto") -> str:
     return name
 
 
-def pick_towers(name: str = "auto", scale: str = "sample") -> str:
-    """The devices of a net with two towers; "auto": two GPUs, or one, or the CPU.
-
-    At the sample scale the CPU is used twice to show the division, which is slower than one net.
-    """
+def pick_towers(name: str = "auto") -> str:
+    """The devices of a net with two towers; "auto": two GPUs, or one, or the CPU."""
     gpus = devices_here()[2:]  # cuda:0, cuda:1, ...
-    if name != "auto" or len(gpus) == 1:
-        return pick_device(name)
-    return ",".join(gpus[:2]) if gpus else "cpu,cpu" if scale == "sample" else "cpu"
+    return ",".join(gpus[:2]) if name == "auto" and len(gpus) > 1 else pick_device(name)
 
 
 def resolved(config: Config, device: str) -> Config:
