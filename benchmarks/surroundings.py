@@ -79,6 +79,8 @@ def main() -> None:
         for place, limits in SURROUNDINGS.items():
             with loops(place == "busy"):
                 for case, (*given, policy) in CASES.items():
+                    if place == "AVX2" and "bf16" in given:
+                        continue  # emulated: minutes for a step
                     command = [sys.executable, __file__, "child", json.dumps([*given, args.batch])]
                     text = subprocess.check_output(command, env=plain | limits | policy, text=True)
                     runs.setdefault(place, {}).setdefault(case, []).append(float(text))
@@ -86,7 +88,8 @@ def main() -> None:
     from record import record
 
     medians = {
-        place: {case: statistics.median(runs[place][case]) for case in CASES} for place in runs
+        place: {case: statistics.median(values) for case, values in found.items()}
+        for place, found in runs.items()
     }
     first = next(iter(CASES))
     shown = {

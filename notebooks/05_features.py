@@ -315,6 +315,7 @@ def png(figure):
 number = widgets.IntSlider(max=len(asked) - 1, description="query", continuous_update=False)
 neighbours = widgets.Image(value=png(beside([0])), width=1000)
 number.observe(lambda change: setattr(neighbours, "value", png(beside([change.new]))), "value")
+vars(number.comm).pop("_reply_subshell_id", None)  # else ipykernel 7.4 answers after the last cell
 widgets.VBox([number, neighbours])
 
 # %% [markdown]
@@ -474,6 +475,7 @@ buttons = widgets.ToggleButtons(options=range(len(kernels)), style=style, layout
 clicked, excited = widgets.Image(width=140), widgets.Image(width=800)
 show(0)
 buttons.observe(lambda change: show(change.new), "value")
+vars(buttons.comm).pop("_reply_subshell_id", None)
 widgets.VBox([buttons, widgets.HBox([clicked, excited])])
 
 # %% [markdown]
@@ -483,6 +485,7 @@ widgets.VBox([buttons, widgets.HBox([clicked, excited])])
 unit = widgets.IntSlider(max=made[layer].shape[1] - 1, description="unit", continuous_update=False)
 strongest = widgets.Image(value=png(most_active([0])), width=800)
 unit.observe(lambda change: setattr(strongest, "value", png(most_active([change.new]))), "value")
+vars(unit.comm).pop("_reply_subshell_id", None)
 widgets.VBox([unit, strongest])
 
 # %% [markdown]
