@@ -25,7 +25,7 @@
 # **You will have:** crop, flip and colour noise as three functions of one image each, equal to the
 # library's functions for mini-batches; and the effects of augmentation on a small net.
 #
-# **Time:** 50 s at the `sample` scale, measured on two cores, most of it training. Crops of 128 pixels
+# **Time:** 60 s at the `sample` scale, measured on two cores, most of it training. Crops of 128 pixels
 # from images of 146 keep it short; with `fields={"validation": 0.2}` the crops have the 224 pixels of
 # the paper. Photographs: the runs take as long as their epochs; the option `share` and the field
 # `width` shorten them.

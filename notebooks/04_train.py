@@ -14,7 +14,7 @@
 # **You will have:** the net and the training loop built by hand and checked against the library; a trained
 # net, its errors with one view and with ten, its first layer, and its answer for an image of your own.
 #
-# **Time:** 130 s at the sample scale, measured on two cores; most of it is training. `imagenette`: hours on a
+# **Time:** 150 s at the sample scale, measured on two cores; most of it is training. `imagenette`: hours on a
 # CPU, minutes on a GPU. `imagenet`: you must supply your own copy, and at least one GPU.
 #
 # **Question.** Does the net of the paper learn as described, from pixels to class probabilities, and
@@ -100,6 +100,7 @@ differ = full["paper"].changes(full["source2012"])
 meaning = {row["field"]: row["meaning"] for row in job.config.table()}
 table = [(field, *values, meaning[field]) for field, values in differ.items()]
 table = pd.DataFrame(table, columns=["field", "paper", "source2012", "meaning"]).style.hide()
+table.set_properties(**(left := {"text-align": "left"}))
 table.format(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
 
 # %% [markdown]
@@ -242,7 +243,8 @@ with torch.no_grad():
 layers = pd.DataFrame(models.shapes_and_cost(full[spec]))
 totals = layers[["neurons", "parameters", "macs"]].sum()
 assert totals.to_dict() == {"neurons": 659_272, "parameters": 60_965_224, "macs": 724_406_816}
-layers.style.hide().format(lambda count: f"{count:,}" if count else "", subset=list(totals.index))
+table = layers.style.hide().set_properties(subset=["stage", "output"], **left)
+table.format(lambda count: f"{count:,}" if count else "", subset=list(totals.index))
 
 # %% [markdown]
 # The paper says 60 million parameters and 650,000 neurons. Its Figure 2 gives 253,440 neurons for conv1.

@@ -15,7 +15,7 @@
 # **You will have:** a measure with an interval for each statement of section 6.1, and the images that
 # maximally activate any first-layer kernel, and any unit of a layer of your choice.
 #
-# **Time:** 40 s at the sample scale after notebook 04, measured on two cores. `imagenette`: two minutes on a
+# **Time:** 30 s at the sample scale after notebook 04, measured on two cores. `imagenette`: two minutes on a
 # CPU. `imagenet`: a GPU; the activations of each training image take 16 kB of memory, and the option `among`
 # limits their number.
 #
