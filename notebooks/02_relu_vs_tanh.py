@@ -343,7 +343,7 @@ if len(shown):
     axis.errorbar(100 * shown.index, shown.value, yerr=np.nan_to_num(ends, posinf=0), fmt="o")
 axis.set(xlabel="training error to be reached, %", ylabel=f"epochs, {names[-1]} / {names[0]}")
 axis.set(xlim=(53, 100 * target - 3), title=f"Ratios, 95 % intervals, n = {len(slow)} + {len(fast)} runs")
-figure
+figure if len(shown) else Markdown("**No target here was reached by all runs.**")
 
 # %% [markdown]
 # ## In seconds

@@ -69,7 +69,8 @@ def test_a_trained_net_predicts_is_exported_and_started_from(command, images, tm
     words = ["--data", images, "--epochs", "1", "--batch", "4", "--set", "width=0.03125"]
     words = ["train", *words, "--set", "input=64", "--set", "validation=0.2"]
     folder = Path(command(*words)[1].split()[-1])
-    shutil.rmtree(runs_root() / "packs")
+    for pack in (runs_root() / "packs").glob("set-*"):  # its own: others may be in use
+        shutil.rmtree(pack)
     file = f"{images}/val/b/0.png"
     code, output, errors = command("predict", folder.name, file, "none.png", file, "--top", "1")
     assert code == 1 and errors.startswith("error: none.png: ")

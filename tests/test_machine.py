@@ -113,18 +113,18 @@ def test_idle_and_nice_time_of_allowed_cores_is_free(monkeypatch, busy, nice, fr
     def read_text():
         k = next(looks)
         idle = k * (10 - (busy + nice) // 2)
-        line = f"{k * busy // 2} {k * nice // 2} 0 {idle} 0 7 7 7 0 0"
-        return f"cpu  1 1 1 1\ncpu0 {line}\ncpu1 {line}\ncpu2 0 0 0 {99 * k} 0 0\nintr 5\n"
+        line = f"{k * busy // 2} {k * nice // 2} 0 {idle} 0 0 0 0 {k * busy} 0"
+        return f"cpu  1 1 1 1\ncpu0 {line}\ncpu1 {line}\ncpu2 0 0 0 {99 * k} 0 0 0 0\nintr 5\n"
 
-    clock = iter(range(99))
-    stat = SimpleNamespace(exists=lambda: True, read_text=read_text)
-    monkeypatch.setattr(machine, "STAT", stat)
-    monkeypatch.setattr(machine, "time", SimpleNamespace(sleep=id, perf_counter=clock.__next__))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(os, "sysconf", lambda _: 10)
+    monkeypatch.setattr(machine, "cpu_count", lambda: 2)
+    monkeypatch.setattr(machine, "LOOK", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(machine, "STAT", SimpleNamespace(read_text=read_text))
     assert machine.free_cores() == free
-    monkeypatch.setattr(stat, "exists", lambda: False)
-    assert machine.free_cores() == machine.cpu_count()
+    monkeypatch.setattr(machine, "STAT", SimpleNamespace(read_text=lambda: "cpu0 0 0 0 0 0 0 0 0"))
+    assert machine.free_cores() == 2  # a container that does not count
+    monkeypatch.setattr(machine, "STAT", Path("/no/such/file"))
+    assert machine.free_cores() == 2
 
 
 def test_a_resumed_run_has_the_threads_it_began_with(threads, tmp_path):

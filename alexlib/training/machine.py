@@ -138,7 +138,7 @@ def use_available_cores() -> None:
     """Let torch use no more threads than there are free cores; decided once in a process.
 
     Cores count that this process may use (affinity, cgroup limits) and other processes leave free:
-    two threads on a core wait for each other, and one thread alone is then several times faster.
+    a step waits for its slowest thread (docs/performance.md has what it gains on a busy machine).
     $OMP_NUM_THREADS and a lower `torch.set_num_threads` count as they are.
     """
     if "OMP_NUM_THREADS" not in os.environ:
@@ -148,23 +148,27 @@ def use_available_cores() -> None:
 def free_cores() -> int:
     """Cores whose time is idle, or used by processes of low priority: the best of three looks.
 
-    Where /proc/stat does not exist (macOS, Windows), all cores count as free.
+    All cores count as free where the system does not tell (macOS, Windows, some containers).
     """
-    if not STAT.exists():
-        return cpu_count()
-    allowed, ticks = os.sched_getaffinity(0), os.sysconf("SC_CLK_TCK")
-
-    def free() -> float:  # seconds of all cores since the start of the machine
-        lines = re.findall(r"^cpu(\d+) (.+)", STAT.read_text(), re.MULTILINE)
-        times = [list(map(int, numbers.split())) for core, numbers in lines if int(core) in allowed]
-        return sum(nice + idle + waiting for _, nice, _, idle, waiting, *_ in times) / ticks
-
     looks = []
-    for _ in range(3):
-        before, started = free(), time.perf_counter()
-        time.sleep(LOOK)
-        looks.append((free() - before) / (time.perf_counter() - started))
+    try:
+        for _ in range(3):
+            before = _core_times()
+            time.sleep(LOOK)
+            free, all_of_it = (now - then for now, then in zip(_core_times(), before, strict=True))
+            looks.append(cpu_count() * free / all_of_it)
+    except (OSError, ZeroDivisionError):
+        return cpu_count()
     return round(max(looks))
+
+
+def _core_times() -> tuple[int, int]:
+    """The free time and the whole time of this process's cores so far, in ticks."""
+    lines = re.findall(r"^cpu(\d+) (.+)", STAT.read_text(), re.MULTILINE)
+    allowed = os.sched_getaffinity(0)
+    times = [list(map(int, numbers.split())) for core, numbers in lines if int(core) in allowed]
+    free = sum(nice + idle + waiting for _, nice, _, idle, waiting, *_ in times)
+    return free, sum(sum(each[:8]) for each in times)  # the last two are parts of the first two
 
 
 def keep_freed_memory(device: str) -> None:
