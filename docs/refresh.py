@@ -44,9 +44,9 @@ def cell(value) -> str:
 
 
 def committed() -> dict[Path, dict]:
-    """The reports that are not of sample runs, with their metadata."""
+    """The reports that are not of sample runs, with their metadata; not the one of `make paper`."""
     files = sorted([*REPORTS.glob("*.ipynb"), *REPORTS.glob("[!.]*/*.ipynb")])
-    files = [file for file in files if file.parent.name != "sample"]
+    files = [file for file in files if file.parent.name != "sample" and file.stem != "07_report"]
     return {file: json.loads(file.read_text())["metadata"] for file in files}
 
 
