@@ -86,8 +86,9 @@ def protocol(
 ):
     """Begin, or go on with, the runs of the protocol (docs/protocol.md)."""
     from alexlib.study import runs as many
+    from alexlib.training.machine import pick_device
 
-    many.carry_out(blocks, jobs, device)
+    many.carry_out(blocks, jobs, pick_device(device))
 
 
 def runs(
