@@ -172,9 +172,6 @@ CONFIGS = {
 }
 PAPER, SOURCE2012, FIGURE1, CIFAR13 = CONFIGS.values()
 
-# The one-GPU net of the footnote in section 3.2 (layers-145-half.cfg): conv5 keeps its kernels.
-ONE_GPU = {"towers": 1, "kernels": (48, 128, 192, 192, 256)}
-
 
 @dataclass(frozen=True)
 class Scale:

@@ -234,17 +234,3 @@ def signal_sizes(signals: dict):
         axis.set_title(f"Standard deviation of a layer's {column}")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure
-
-
-def tower_colours(found):
-    """Colour of each tower's kernels, a row a run: DataFrame with run, tower 1, tower 2, p."""
-    figure, axis = new_figure(8, 0.3 * len(found) + 1.2)
-    axis.hlines(range(len(found)), found["tower 1"], found["tower 2"], color=PALE)
-    for tower in ("tower 1", "tower 2"):
-        axis.plot(found[tower], range(len(found)), "o", color=COLOURS[tower], label=tower)
-    axis.set_yticks(range(len(found)), [f"{r.run}, p = {r.p:.2g}" for r in found.itertuples()])
-    right = 1.05 * found[["tower 1", "tower 2"]].to_numpy().max()
-    axis.set(xlabel="mean share of a kernel's energy off the grey axis", xlim=(0, right))
-    axis.set_ylim(len(found) - 0.5, -0.5)
-    figure.legend(loc="outside right upper")
-    return figure

@@ -25,7 +25,6 @@ from alexlib.training.checkpoint import atomic_write
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 CAFFE = PAPER.replace("caffe", input=227, lrn_k=1.0, lrn_alpha=1e-4 / 5, dropout=0.0)
-VISION = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # in checkpoints, keys of the net itself
 
 

@@ -25,7 +25,7 @@ from alexlib.config import PAPER, SOURCE2012, Config, data_root
 from alexlib.data import augment, prepare
 from alexlib.data.images import Feed, Images, generator, order
 from alexlib.training.loop import colour_axes
-from alexlib.training.machine import keep_freed_memory, use_available_cores
+from alexlib.training.machine import available_threads, keep_freed_memory
 
 SIZE, BATCH = 224, 128
 USUAL = [
@@ -70,7 +70,7 @@ def main() -> None:
     if not folder.is_dir():
         print(f"left out, there is no {folder}: python -m alexlib data get imagenette")
         return
-    use_available_cores()
+    torch.set_num_threads(available_threads())
     keep_freed_memory("cpu")
     train, _ = prepare.load(args.source)
     plain = PAPER.replace(colour="none")

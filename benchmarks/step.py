@@ -24,7 +24,7 @@ from torch import nn
 from alexlib.config import FIGURE1, PAPER, SOURCE2012
 from alexlib.models import build
 from alexlib.training.loop import autocast
-from alexlib.training.machine import keep_freed_memory, use_available_cores
+from alexlib.training.machine import available_threads, keep_freed_memory
 from alexlib.training.optim import make_optimizer
 
 CONFIGS = {"paper": PAPER, "source2012": SOURCE2012, "four-layer": FIGURE1}
@@ -91,7 +91,7 @@ def steps(net: str, precision: str, how: str, batch: int, device: str = "cpu") -
         x = (x / 60).contiguous(memory_format=layout)
         optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=5e-4)
     else:
-        use_available_cores()
+        torch.set_num_threads(available_threads())
         keep_freed_memory(device)
         config, layout = CONFIGS[net].replace(lr=0.001), torch.channels_last
         model = build(config, fast=how != "plain").to(device, memory_format=layout)

@@ -25,10 +25,10 @@
 # **You will have:** crop, flip and colour noise as three functions of one image each, equal to the
 # library's functions for mini-batches; and the effects of augmentation on a small net.
 #
-# **Time:** 60 s at the `sample` scale, measured on two cores, most of it training. Crops of 128 pixels
-# from images of 146 keep it short; with `fields={"validation": 0.2}` the crops have the 224 pixels of
-# the paper. Photographs: the runs take as long as their epochs; the option `share` and the field
-# `width` shorten them.
+# **Time:** 60 s at the `sample` scale, measured on two cores, most of it training. This scale has crops of
+# 128 pixels from images of 146; `fields={"input": 224, "validation": 0.2}` gives the paper's sizes.
+# Photographs: the runs take as long as their epochs; the option `share` and the field `width` shorten
+# them.
 
 # %% [markdown]
 # ## Parameters
@@ -38,7 +38,7 @@ scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imag
 spec: str = "source2012"  # source2012 or paper: the config that is trained
 epochs: int = 3  # of each run at the end; 0: the scale's own
 seeds: int = 1  # runs of each variant, with seeds 0, 1, ...; an interval needs at least two
-fields: dict = {"input": 128, "validation": 0.2}  # fields of the config to change: batch, lr, width, ...
+fields: dict = {"validation": 0.2}  # fields of the config to change: batch, lr, width, ...
 options: dict = {}  # rarer settings, explained in the next cell: device, share, data, on_error, pictures
 
 # %%

@@ -43,8 +43,8 @@ from alexlib.notebook import parameters
 options = parameters(
     globals(),
     epochs=0,  # of a run that does not reach 25 % earlier; 0: the scale's own number
-    workers=1,  # runs at a time
-    precision="auto",  # auto, bf16 or fp32
+    workers=2,  # runs at a time
+    precision="",  # auto, bf16 or fp32; "": the scale's own
     device="auto",  # auto, cpu, cuda or cuda:1
 )
 
@@ -80,8 +80,8 @@ if len(names) < 2 or len(rates) < 2 or seeds < 1:
 # The config of each net, and the images:
 
 # %%
-fields = {"stack": stack, "precision": options["precision"], "epochs": options["epochs"] or None}
-base = config_at(FIGURE1, scale, input=24 if stack == "local" else None, **fields)
+fields = {name: options[name] or None for name in ("precision", "epochs")}
+base = config_at(FIGURE1, scale, stack=stack, input=24 if stack == "local" else None, **fields)
 base = machine.resolved(base, device)
 configs = {name: base.replace(activation=name) for name in names}
 
@@ -222,23 +222,29 @@ pd.DataFrame(models.shapes_and_cost(base)).style.hide().format(thousands=",")
 
 
 # %%
-def rows_at(name, rates, seeds):
-    """The rows of the runs with these learning rates and seeds."""
-    config = configs[name]
-    at = {f"{name}-lr{rate:g}": config.replace(lr=rate) for rate in rates}
-    jobs = [runs.Job("02_relu_vs_tanh", n, c, scale, s) for s in seeds for n, c in at.items()]
+def job(name, rate, seed):
+    config = configs[name].replace(lr=rate)
+    return runs.Job("02_relu_vs_tanh", f"{name}-lr{rate:g}", config, scale, seed)
+
+
+# %%
+def rows_at(rates, seeds):
+    """The rows of the runs with these learning rates, {activation: [rate, ...]}, and seeds."""
+    jobs = [job(name, rate, seed) for name in rates for rate in rates[name] for seed in seeds]
     return list(runs.grid(jobs, training, test, device=device, workers=options["workers"]).row)
 
 
 # %%
 def tried(name, rates):
-    return {row["config"]["train"]["lr"]: row["history"] for row in rows_at(name, rates, [0])}
+    rows = rows_at({name: rates}, [0])
+    return {row["config"]["train"]["lr"]: row["history"] for row in rows}
 
 
 # %% [markdown]
 # The search, and the epochs to the target at each rate. `inf`: the run did not reach it; -: not tried.
 
 # %%
+rows_at(dict.fromkeys(names, rates), [0])  # all at once, then what the rule adds
 searches = {name: race.search(partial(tried, name), rates, target, chance) for name in names}
 best = {name: rate for name, (rate, _) in searches.items()}
 
@@ -281,7 +287,8 @@ figures.signal_sizes({f"{name}, {epochs} epochs": after(name, epochs) for name, 
 # The error of an epoch is the mean over its mini-batches during training, as in the 2012 code.
 
 # %%
-counted = {name: rows_at(name, [best[name]], range(1, seeds + 1)) for name in names}
+all_of_them = rows_at({name: [best[name]] for name in names}, range(1, seeds + 1))
+counted = {n: [row for row in all_of_them if row["config"]["net"]["activation"] == n] for n in names}
 histories = {name: [row["history"] for row in rows] for name, rows in counted.items()}
 title = f"Training error, {training.name}"
 figures.learning_curves(histories, chance, {"train_top1": title}, target)

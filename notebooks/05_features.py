@@ -197,8 +197,20 @@ for colour in features.tower_colour(net.model).values() if others else ():
     found.append((net.origin, None, *colour["means"], colour["p"]))
 colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "p"])
 
+# %% [markdown]
+# A row for each run, with the mean colour of both towers:
+
 # %%
-figures.tower_colours(colours) if len(colours) else Markdown("*There is no run with two towers.*")
+figure, axis = figures.new_figure(8, 0.3 * len(colours) + 1.2)
+for tower in ("tower 1", "tower 2"):
+    axis.plot(colours[tower], colours.index, "o", color=figures.COLOURS[tower], label=tower)
+axis.set_yticks(colours.index, [f"{r.run}, p = {r.p:.2g}" for r in colours.itertuples()])
+
+# %%
+axis.set(xlabel="mean share of a kernel's energy off the grey axis", xlim=0)
+axis.invert_yaxis()
+axis.legend(bbox_to_anchor=(1, 1))
+figure if len(colours) else Markdown("*There is no run with two towers.*")
 
 # %%
 updates = "an unknown number of" if others else f"{run.row['history'][-1]['step']:,}"

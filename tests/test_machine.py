@@ -14,7 +14,7 @@ import torch
 from test_loop import SMALL, images
 
 from alexlib import files
-from alexlib.config import ROOT, SOURCE2012, config_at
+from alexlib.config import FIGURE1, ROOT, SOURCE2012, config_at
 from alexlib.models import build
 from alexlib.study import records, runs
 from alexlib.training import checkpoint, loop, machine
@@ -82,27 +82,37 @@ def test_names_of_finished_runs_do_not_change():
 
 @pytest.fixture
 def threads(monkeypatch):
-    """Three threads, and the number that `use_available_cores` makes of them."""
+    """Three threads, and the number that `available_threads` makes of them."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
 
     def found(cores, free):
         monkeypatch.setattr(machine, "cpu_count", lambda: cores)
         monkeypatch.setattr(machine, "free_cores", lambda: free)
-        machine.use_available_cores.__wrapped__()
-        return torch.get_num_threads()
+        torch.set_num_threads(3)
+        return machine.available_threads.__wrapped__()
 
-    torch.set_num_threads(3)
     yield found
     torch.set_num_threads(before)
 
 
 def test_threads_are_those_of_the_free_cores(threads, monkeypatch):
-    assert [threads(*given) for given in ((64, 64), (2, 2), (4, 4))] == [3, 2, 2]
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert threads(1, 1) == 2
+    assert [threads(*given) for given in ((64, 64), (2, 2), (4, 4))] == [3, 2, 3]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads(1, 1) == 3
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert threads(4, 1) == threads(4, 0) == 1
+
+
+def test_small_steps_have_one_thread(threads, monkeypatch):
+    """Two cores help AlexNet at the sample scale; CIFAR nets and crops of 64 pixels they slow."""
+    monkeypatch.setattr(machine, "available_threads", lambda: 2)
+    sample = config_at("source2012", "sample", precision="fp32")
+    used = []
+    for config in (config_at(FIGURE1, "sample"), sample, sample.replace(input=64), FIGURE1):
+        machine.set_up(config.replace(precision="fp32"), "cpu")
+        used.append(torch.get_num_threads())
+    assert used == [1, 2, 1, 2]
 
 
 @pytest.mark.parametrize(("busy", "nice", "free"), [(0, 0, 2), (0, 10, 2), (10, 0, 1), (20, 0, 0)])
@@ -127,14 +137,17 @@ def test_idle_and_nice_time_of_allowed_cores_is_free(monkeypatch, busy, nice, fr
     assert machine.free_cores() == 2
 
 
-def test_a_resumed_run_has_the_threads_it_began_with(threads, tmp_path):
-    def train(**options):
-        return loop.fit(build(TINY), images(), images(9), TINY.replace(epochs=2), **options)
+def test_a_resumed_run_has_the_threads_it_began_with(threads, monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "ONE_THREAD", 0)
 
-    train(folder=tmp_path, finish=1, progress=False)
-    torch.set_num_threads(1)
-    train(folder=tmp_path, progress=False)
-    assert torch.get_num_threads() == 3
+    def train(available, **options):
+        monkeypatch.setattr(machine, "available_threads", lambda: available)
+        loop.fit(build(TINY), images(), images(9), TINY.replace(epochs=3), **options)
+        return torch.get_num_threads()
+
+    assert train(3, folder=tmp_path, finish=1, progress=False) == 3
+    assert train(1, folder=tmp_path, progress=False) == 3
+    assert train(1, progress=False) == 1
 
 
 def test_the_first_line_says_device_threads_and_precision(capsys):

@@ -162,20 +162,20 @@ def test_workers_of_a_stopped_grid_save_and_end(folders):
     sent = time.time()
     parent.terminate()
     assert parent.wait(300) == 143
-    assert subprocess.run(["pgrep", "-f", "-s", session, "popen_loky"]).returncode == 1
+    assert subprocess.run(["pgrep", "-f", "-s", session, "workers.work"]).returncode == 1
     assert all(file.with_name("checkpoint.pt").stat().st_mtime >= sent for file in saved)
     assert not list(folders.glob("runs/*/row.json"))
 
 
 @pytest.mark.parametrize(("cores", "torchs", "share"), [(5, 64, 2), (1, 64, 1), (64, 3, 3)])
 def test_each_worker_has_its_share_of_the_cores(monkeypatch, cores, torchs, share):
-    def config(backend, **options):
-        raise KeyError(options["inner_max_num_threads"])
+    def start(command, env, **pipes):
+        raise KeyError(env["OMP_NUM_THREADS"])
 
     monkeypatch.setattr(workers, "cpu_count", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: torchs)
-    monkeypatch.setattr(workers, "parallel_config", config)
-    with pytest.raises(KeyError, match=f"^{share}$"):
+    monkeypatch.setattr(workers.subprocess, "Popen", start)
+    with pytest.raises(KeyError, match=f"^'{share}'$"):
         workers.make_all([int, int], 2)
 
 
@@ -191,10 +191,13 @@ def test_an_error_in_one_run_does_not_stop_the_others_and_is_named(workers):
     assert workers == 1 or "in run_or_row" in last  # the traceback
 
 
-@pytest.mark.slow
-def test_a_killed_worker_is_said():
-    with pytest.raises(OSError, match="a worker was killed"):
-        workers.make_all([partial(os._exit, 9), partial(int, "1")], 2)
+def test_a_killed_worker_is_said_and_another_makes_the_other_calls(tmp_path):
+    calls = [partial(os._exit, 9), *(partial((tmp_path / name).touch) for name in "abc")]
+    with pytest.raises(
+        ExceptionGroup, match=r"1 of 4 failed:\n  9: OSError: the worker was killed"
+    ):
+        workers.make_all(calls, 2)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 # ---- rows and evidence ---------------------------------------------------------------------------

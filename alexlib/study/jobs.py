@@ -26,7 +26,7 @@ from alexlib.study import features
 from alexlib.study.records import append, provenance, row_of, try_place
 from alexlib.training import StuckWarning, checkpoint, loop
 from alexlib.training.distributed import from_first, rank
-from alexlib.training.machine import resolved
+from alexlib.training.machine import resolved, set_up
 from alexlib.weights import MEAN, MODEL, describe, find, identity, save_model, start_from
 
 
@@ -201,6 +201,7 @@ def _held_out(job: Job, train: Images) -> tuple[Images, Images]:
 
 def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True, finish=None):
     """The model and its history, trained, resumed or opened in a folder."""
+    set_up(job.config, first := device.split(",")[0])  # the threads are part of the provenance
     if rank() == 0 and not (folder / MEAN).exists():  # a new run, or one of an older version
         if not (folder / "config.json").exists():
             _write_json(folder / "provenance.json", provenance(device))
@@ -208,9 +209,8 @@ def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True,
     model, fitted, val = _net(job, device), *_held_out(job, train)
     if job.weights and not (folder / checkpoint.LAST).exists():
         start_from(job.weights, model, job.config)
-    options = {"folder": folder, "finish": finish, "progress": progress}
-    first = device.split(",")[0]
-    return model, loop.fit(model, fitted, val, job.config, seed=job.seed, device=first, **options)
+    options = {"folder": folder, "finish": finish, "progress": progress, "device": first}
+    return model, loop.fit(model, fitted, val, job.config, seed=job.seed, **options)
 
 
 def _alone(folder: Path, job: Job, train: Images, test: Images):

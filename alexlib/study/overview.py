@@ -13,7 +13,6 @@ import torch
 from alexlib.config import config_from, runs_root
 from alexlib.study import measures, records
 from alexlib.study.jobs import Job, run_name
-from alexlib.study.verdicts import proportion
 from alexlib.training import checkpoint
 
 ERRORS = [(key, views) for views in ("ten", "centre") for key in ("top1", "top5")]
@@ -139,26 +138,21 @@ def _settings(row: dict) -> pd.Series:
 
 
 def _difference(a: dict, b: dict, error: str, views: str) -> tuple:
-    """An error of two runs and their difference, with the score interval of Newcombe (1998)."""
+    """An error of two runs and their difference b - a, with a 95 % interval.
+
+    On the same images that of Bonett and Price (2012), else that of Agresti and Caffo (2000): two
+    images are added, of which each run gets one wrong, so that few images give a wide interval.
+    """
+    p, q = (measures.test_error(row, error, views) for row in (a, b))
     sizes = [row["metrics"][views]["n"] for row in (a, b)]
-    counts = [round(row["metrics"][views][error] * row["metrics"][views]["n"]) for row in (a, b)]
-    (p, p_low, p_high), (q, q_low, q_high) = map(proportion, counts, sizes)
     paired = all("hits" in row for row in (a, b)) and a["data"]["test"] == b["data"]["test"]
-    wrong = [measures.wrong(row, error, views) for row in (a, b)] if paired else None
-    correlation = _correlation(*wrong) if paired else 0.0
-
-    def half(x: float, y: float) -> float:
-        return math.sqrt(max(0.0, x**2 - 2 * correlation * x * y + y**2))
-
-    low, high = q - p - half(q - q_low, p_high - p), q - p + half(q_high - q, p - p_low)
+    if paired:
+        of_a, of_b = (measures.wrong(row, error, views) * 1 for row in (a, b))
+        gaps = np.append(of_b - of_a, [1, -1])
+        middle, variance = gaps.mean(), gaps.var() / len(gaps)
+    else:
+        shares = [(x / 100 * n + 1) / (n + 2) for x, n in zip((p, q), sizes, strict=True)]
+        middle = shares[1] - shares[0]
+        variance = sum(x * (1 - x) / (n + 2) for x, n in zip(shares, sizes, strict=True))
+    low, high = (100 * (middle + z * variance**0.5) for z in (-1.96, 1.96))
     return p, q, q - p, low, high, sizes[0] if paired else tuple(sizes), paired
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """The correlation of two arrays of booleans (N,), with Newcombe's correction for small N."""
-    n, of_a, of_b = len(a), int(a.sum()), int(b.sum())
-    shared = n * int((a & b).sum()) - of_a * of_b
-    if shared > 0:
-        shared = max(0.0, shared - n / 2)
-    scatter = math.sqrt(of_a * (n - of_a) * of_b * (n - of_b))
-    return shared / scatter if scatter else 0.0

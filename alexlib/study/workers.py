@@ -1,17 +1,19 @@
 """Calls in several processes, on this machine or on a Dask cluster: `make_all`."""
 
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
-from concurrent.futures import BrokenExecutor
-from multiprocessing import active_children
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import torch
-from joblib import Parallel, cpu_count, delayed, effective_n_jobs, parallel_config
-from joblib.externals.loky import get_reusable_executor
+from joblib import cpu_count, effective_n_jobs
+from tqdm import tqdm
 
 from alexlib.config import reports_root, runs_root
 from alexlib.progress import bar
@@ -31,7 +33,6 @@ def make_all(calls: list[Callable], workers: int = 1, scheduler: str = "") -> No
         KeyboardInterrupt, SystemExit: stopped by SIGINT or SIGTERM. The calls in progress are
             stopped first (training saves a checkpoint); a second signal ends everything at once.
             The workers of a scheduler finish their calls, and calls not begun are cancelled.
-        OSError: a worker was killed.
     """
     workers = min(effective_n_jobs(workers), len(calls))
     if scheduler and calls:
@@ -39,20 +40,11 @@ def make_all(calls: list[Callable], workers: int = 1, scheduler: str = "") -> No
     elif workers > 1:
         errors = _on_this_machine(calls, workers)
     else:
-        errors = []
-        for call in calls:
-            try:
-                call()
-            except Exception as error:
-                error.add_note(_name(call))
-                errors.append(error)
+        errors = [error for call in calls if (error := _error_of(call))]
     if errors:
-        lines = [f"{len(errors)} of {len(calls)} failed:", *map(_line, errors)]
-        raise ExceptionGroup("\n".join(lines), errors)
-
-
-def _line(error: Exception) -> str:
-    return f"  {error.__notes__[0]}: {type(error).__name__}: {error}"
+        lines = [f"  {error.__notes__[0]}: {type(error).__name__}: {error}" for error in errors]
+        head = f"{len(errors)} of {len(calls)} failed:"
+        raise ExceptionGroup("\n".join([head, *lines]), errors)
 
 
 def _name(call: Callable) -> str:
@@ -71,61 +63,78 @@ def _error_of(call: Callable) -> Exception | None:
     return None
 
 
-def _shown(iterable: Iterable, total: int) -> Iterable:
-    return bar(iterable=iterable, desc="runs", total=total, unit="run")
-
-
 # ---- on this machine -----------------------------------------------------------------------------
+
+# With sys.path of this process, so that a worker finds the same alexlib; unlike multiprocessing it
+# does not run the user's script again, and leaves no process behind that a kernel would wait for.
+WORKER = "import sys; sys.path[:] = {}; from alexlib.study import workers; workers.work()"
 
 
 def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
-    """The errors of calls made by loky's processes. If this process dies, they finish theirs."""
+    """The errors of calls made by worker processes. If this process dies, they finish theirs."""
     threads = max(1, min(cpu_count() // workers, torch.get_num_threads()))
-    options = {"inner_max_num_threads": threads, "initializer": _start_worker}
-    with _StopWorkers() as stop, parallel_config("loky", **options):
-        wanted = (delayed(_in_worker)(call) for call in calls if not stop.asked)
-        lazily = {"pre_dispatch": "n_jobs", "return_as": "generator_unordered"}
-        try:
-            done = Parallel(workers, batch_size=1, **lazily)(wanted)
-            return [error for error in _shown(done, len(calls)) if error]
-        except BrokenExecutor as error:
-            text = "a worker was killed, perhaps for lack of memory: try fewer at a time"
-            raise OSError(f"{text}; finished runs are kept, the others resume") from error
+    command = [sys.executable, "-c", WORKER.format(sys.path)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ALEXLIB_WORKER": "1"}
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}
+    left = iter(calls)  # the drivers share it
+
+    def drive(done: tqdm) -> list[Exception]:
+        """Have calls made by a worker, or by the next one if it is killed, until none is left."""
+        errors, worker = [], None
+        for call in left:
+            if stop.asked:
+                break
+            if not worker:
+                worker = subprocess.Popen(command, **options)
+                stop.workers.append(worker)
+            try:
+                pickle.dump(call, worker.stdin)
+                worker.stdin.flush()
+                error = pickle.load(worker.stdout)
+            except (OSError, EOFError, pickle.UnpicklingError):  # the worker has ended
+                worker = None
+                text = "the worker was killed, perhaps for lack of memory: try fewer at a time"
+                error = OSError(text)
+                error.add_note(_name(call))
+            errors += [error] if error else []
+            done.update()
+        return errors
+
+    shown = {"desc": "runs", "total": len(calls), "unit": "run"}
+    with _StopWorkers() as stop, bar(**shown) as done, ThreadPoolExecutor(workers) as pool:
+        return [error for errors in pool.map(drive, [done] * workers) for error in errors]
 
 
 class _StopWorkers(Stop):
     """Passes the first SIGINT or SIGTERM on to the workers as SIGTERM; at the end they are gone."""
 
+    def __init__(self):
+        super().__init__()
+        self.workers = []
+
     def _ask(self, *signal_and_frame) -> None:
         super()._ask(*signal_and_frame)
-        for worker in active_children():
+        for worker in self.workers:
             worker.terminate()
 
     def __exit__(self, *_) -> None:
-        get_reusable_executor(reuse=True).shutdown()  # waits for the workers to exit
+        for worker in self.workers:
+            worker.communicate()  # closes its stdin, which ends it
         super().__exit__(None)
 
 
-stopped = threading.Event()  # in a worker: SIGTERM has come between two calls
+def work() -> None:
+    """The life of a worker: make the calls that come by stdin, answer each with its error.
 
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-
-
-def _in_worker(call: Callable) -> Exception | None:
-    """Make a call, which SIGTERM ends, and return its error.
-
-    An exception, SystemExit too, would make joblib kill the other workers.
+    It ends when its stdin is closed, or with its call if the other process has died.
     """
-    try:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        return None if stopped.is_set() else _error_of(call)
-    except SystemExit:
-        return None
-    finally:
-        signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with os.fdopen(os.dup(1), "wb") as answers, suppress(EOFError, BrokenPipeError):
+        os.dup2(2, 1)  # what calls print
+        while True:
+            pickle.dump(_error_of(pickle.load(sys.stdin.buffer)), answers)
+            answers.flush()
 
 
 # ---- on a cluster --------------------------------------------------------------------------------
@@ -152,7 +161,7 @@ def _on_cluster(calls: list[Callable], scheduler: str) -> list[Exception]:
             raise ValueError(f"{text} draw from the same random numbers")
         futures = {client.submit(_on_dask, call, folders, pure=False): call for call in calls}
         errors = []
-        for future in _shown(as_completed(futures), len(calls)):
+        for future in bar(iterable=as_completed(futures), total=len(calls), unit="run"):
             if lost := future.exception():
                 lost.add_note(_name(futures[future]))
             errors.append(lost or future.result())

@@ -1,7 +1,7 @@
 """Training: start with `loop.py`. This file has the parts of the loop that are not science."""
 
 import math
-import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -99,7 +99,7 @@ class Progress:
     """
 
     def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
-        self.silent = not wanted or rank() > 0 or multiprocessing.parent_process() is not None
+        self.silent = not wanted or rank() > 0 or "ALEXLIB_WORKER" in os.environ
         self.prefix = wanted if isinstance(wanted, str) else ""
         self.batch, self.last, self.about = batch, "", ""
         self.lines = sys.stdout if in_notebook() else sys.stderr

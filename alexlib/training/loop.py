@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from alexlib.config import Config
 from alexlib.data import augment
 from alexlib.data.images import Feed, Images, generator, order
-from alexlib.training import CAUSES, Diverged, LossCheck, Progress, Stop, optim
+from alexlib.training import CAUSES, Diverged, LossCheck, Progress, Stop, machine, optim
 from alexlib.training.checkpoint import Checkpoints
 from alexlib.training.distributed import agreed, from_all, part, rank, world, wrap
-from alexlib.training.machine import describe, pick_precision, set_up
 
 TRAINING_PART = 2000  # images on which the training error is measured in eval mode
 
@@ -74,7 +73,7 @@ def fit(
         OSError: the last checkpoint could not be written.
         KeyboardInterrupt, SystemExit: stopped by SIGINT or SIGTERM, after a checkpoint.
     """
-    config = set_up(config, device)
+    config = machine.set_up(config, device)
     t, batch = config.train, min(config.train.batch, len(train))
     steps, epochs = len(train) // batch, min(t.epochs, finish or t.epochs)
     model.to(device, memory_format=torch.channels_last)
@@ -86,7 +85,7 @@ def fit(
     history, begun = checkpoints.resume()
     totals, net, check = Totals(**begun), wrap(model), LossCheck(config.net.classes)
     bar = Progress(progress, batch, epochs * steps, len(history) * steps + totals.batches)
-    with bar.begin(describe(model, t.precision)), Stop(folder is not None) as stop:
+    with bar.begin(machine.describe(model, t.precision)), Stop(folder is not None) as stop:
         while len(history) < epochs and not optim.finished(t, history):
             epoch, started = len(history), time.perf_counter() - totals.seconds
             lr, bias_lr = optim.learning_rates(t, history)
@@ -179,7 +178,8 @@ def predict(
     Raises:
         Diverged: the probabilities are NaN.
     """
-    config = set_up(config, device)
+    machine.keep_freed_memory(device)
+    config = machine.resolved(config, device)
     feed = images if isinstance(images, Feed) else Feed(images, device)
     mean = augment.centre_crop(torch.tensor(feed.images.mean, device=device), config.net.input)
     own, found = torch.arange(len(feed)).tensor_split(world())[rank()], []
@@ -244,5 +244,5 @@ def colour_axes(train: Images, config: Config, device: str = "cpu"):
 
 def autocast(device, precision: str):
     """bfloat16 matrix products if the precision is "bf16", or "auto" where that means it."""
-    chosen = pick_precision(str(device)) if precision == "auto" else precision
+    chosen = machine.pick_precision(str(device)) if precision == "auto" else precision
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=chosen == "bf16")

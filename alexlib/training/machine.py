@@ -15,11 +15,13 @@ import torch.nn.functional as F
 from joblib import cpu_count
 
 from alexlib.config import IS_PROJECT, ROOT, Config
+from alexlib.models import shapes_and_cost
 from alexlib.models.two_gpu import devices_here
 from alexlib.training.distributed import from_first
 
 CLEARLY = 1.1  # bf16 is chosen if it is faster by this factor
 ROUNDS = 10
+ONE_THREAD = 250e6  # multiply-adds of a mini-batch below which a second thread costs time
 STAT, LOOK = Path("/proc/stat"), 0.1  # seconds
 
 
@@ -98,7 +100,6 @@ def describe(model, precision: str) -> str:
 def device_name(device: str) -> str:
     """The name of a GPU; the model of a CPU and the number of threads."""
     kind = torch.device(device).type
-    use_available_cores()
     if kind != "cpu":
         named = getattr(torch.get_device_module(kind), "get_device_name", None)
         return named(device) if named else f"{platform.platform()}, {device}"
@@ -127,22 +128,31 @@ def commit() -> str:
 
 
 def set_up(config: Config, device: str) -> Config:
-    """Before training or testing: set threads and memory; returns the `resolved` config."""
-    use_available_cores()
+    """Before training: set threads and memory; returns the `resolved` config."""
+    threads = available_threads()
+    is_small = torch.device(device).type == "cpu" and _macs(config) < ONE_THREAD
+    torch.set_num_threads(1 if is_small else threads)
     keep_freed_memory(device)
     return resolved(config, device)
 
 
 @functools.cache
-def use_available_cores() -> None:
-    """Let torch use no more threads than there are free cores; decided once in a process.
+def _macs(config: Config) -> int:
+    """Multiply-adds of the forward pass of a mini-batch."""
+    return config.train.batch * sum(stage["macs"] for stage in shapes_and_cost(config))
+
+
+@functools.cache
+def available_threads() -> int:
+    """The threads that torch may use: no more than there are free cores; decided once in a process.
 
     Cores count that this process may use (affinity, cgroup limits) and other processes leave free:
     a step waits for its slowest thread (docs/performance.md has what it gains on a busy machine).
     $OMP_NUM_THREADS and a lower `torch.set_num_threads` count as they are.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), cpu_count(), free_cores())))
+    if "OMP_NUM_THREADS" in os.environ:
+        return torch.get_num_threads()
+    return max(1, min(torch.get_num_threads(), cpu_count(), free_cores()))
 
 
 def free_cores() -> int:
