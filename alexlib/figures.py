@@ -112,6 +112,8 @@ def forest(effects: list[dict], title: str = ""):
     axis.tick_params(axis="y", pad=9)
     axis.set_yticks(range(len(effects)), [row["name"] for row in effects])
     axis.set(title=title, xlim=(left, right), ylim=(len(effects) - 0.4, -0.6))
+    units = dict.fromkeys(row["unit"] for row in effects)
+    axis.set_xlabel(", ".join({"pp": "percentage points"}.get(unit, unit) for unit in units))
     for style in MARKS.values():
         axis.plot([], [], ls="", **style)
     figure.legend(loc="outside lower center", ncols=4)

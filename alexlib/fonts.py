@@ -11,6 +11,7 @@ FONTS += ", WenQuanYi Micro Hei, WenQuanYi Zen Hei, Droid Sans Fallback, Microso
 FONTS += ", PingFang SC, PingFang HK, Hiragino Sans GB, Yu Gothic, Malgun Gothic, Nirmala UI"
 FONTS += ", Noto Sans Devanagari, Noto Sans Bengali, Noto Sans Thai, Arial Unicode MS, Unifont"
 
+warned = set()  # the characters of warnings so far
 # The warning of `drawable` replaces matplotlib's, of which there is one for each character.
 warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
 
@@ -35,12 +36,9 @@ def drawable(names) -> list[str]:
     Bytes that are not UTF-8 are drawn as \\udce9 and the like.
     """
     names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    if missing := {c for name in names for c in name if ord(c) not in characters()}:
-        _warn("".join(sorted(missing)[:9]))
+    missing = {c for name in names for c in name if ord(c) not in characters()} - warned
+    if missing:  # Jupyter would show the same warning in each cell
+        warned.update(missing)
+        text = f"no font has {''.join(sorted(missing)[:9])}: install one, e.g. Noto Sans CJK"
+        warnings.warn(f"{text}, to see them in figures", stacklevel=2)
     return [name.replace("$", r"\$") for name in names]  # not a formula
-
-
-@functools.cache  # Jupyter would show the same warning in each cell
-def _warn(missing: str) -> None:
-    text = f"no font has {missing}: install one, e.g. Noto Sans CJK, to see them in figures"
-    warnings.warn(text, stacklevel=3)

@@ -141,10 +141,18 @@ def as_text(styler) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
+def as_html(styler) -> str:
+    """A table of pandas for a web page: text at the left of its column, numbers at the right."""
+    left, number = [{"selector": "", "props": "text-align: left"}], r"[-+.\d]|nan|None"
+    text = [c for c, x in styler.data.items() if not x.astype(str).str.match(number).all()]
+    return styler.set_table_styles(dict.fromkeys(text, left), overwrite=False).to_html()
+
+
 if in_notebook():
     from IPython import get_ipython
 
     kinds_of_output = get_ipython().display_formatter.formatters
     styler = "pandas.io.formats.style", "Styler"
+    kinds_of_output["text/html"].for_type_by_name(*styler, as_html)
     kinds_of_output["text/markdown"].for_type_by_name(*styler, as_text)
     kinds_of_output["text/plain"].for_type_by_name(*styler, lambda s, out, _: out.text(as_text(s)))

@@ -573,7 +573,7 @@ table.style.hide().format(precision=2, na_rep="-")
 # %%
 errors = found.rename(columns={"top1": "test error, %", "training": "training error, %"})
 errors = errors.pivot(index="variant", columns="seed", values=["test error, %", "training error, %"])
-errors.style.format(precision=1, na_rep="-")
+errors.rename_axis(None).style.format(precision=1, na_rep="-")
 
 # %% [markdown]
 # ## Checks that hold at every scale

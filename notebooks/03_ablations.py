@@ -337,11 +337,7 @@ kept = ("claim", "verdict", "paper", "2012 log", "ours", "95 % interval", "runs"
 
 # %%
 def shown(lines):
-    """A table without row numbers: text on the left, numbers on the right."""
-    table = pd.DataFrame(lines)
-    is_text = [not column.astype(str).str.match(r"[-+.\d]|nan").all() for _, column in table.items()]
-    left = [{"selector": f".col{i}", "props": "text-align: left"} for i, text in enumerate(is_text) if text]
-    return table.style.hide().format(precision=2, na_rep="-").set_table_styles(left)
+    return pd.DataFrame(lines).style.hide().format(precision=2, na_rep="-")
 
 
 # %%

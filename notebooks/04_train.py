@@ -14,7 +14,7 @@
 # **You will have:** the net and the training loop built by hand and checked against the library; a trained
 # net, its errors with one view and with ten, its first layer, and its answer for an image of your own.
 #
-# **Time:** 150 s at the sample scale, measured on two cores; most of it is training. `imagenette`: hours on a
+# **Time:** 90 s at the sample scale, measured on two cores; most of it is training. `imagenette`: hours on a
 # CPU, minutes on a GPU. `imagenet`: you must supply your own copy, and at least one GPU.
 #
 # **Question.** Does the net of the paper learn as described, from pixels to class probabilities, and
@@ -106,9 +106,10 @@ table.format(lambda value: f"{value:.3g}" if isinstance(value, float) else value
 # %% [markdown]
 # ## The images
 #
-# Images are packed when they are first used: the shorter side is scaled to 256 pixels, the central square
-# is cut out, and all images are written to one file of bytes, which opens at once later. The net sees crops
-# of 224 pixels in 0..255 minus the mean image. Nothing is divided by a standard deviation.
+# Images are packed when they are first used: the shorter side is scaled (to 256 pixels in the paper), the
+# central square is cut out, and all images are written to one file of bytes, which opens at once later. The
+# net sees crops (of 224 pixels in the paper) in 0..255 minus the mean image. Nothing is divided by a
+# standard deviation.
 
 # %%
 source, side = options["data"] or chosen.source, chosen.side_for(job.config)
@@ -117,8 +118,9 @@ classes = training.classes
 job = replace(job, config=job.config.replace(classes=len(classes)))
 config, left_out = job.config, len(training.skipped) + len(test.skipped)
 Markdown(
-    f"**{len(training):,}** training and **{len(test):,}** test images, {len(classes)} classes:"
-    f" {training.origin}. {left_out} images were left out because they could not be decoded."
+    f"**{len(training):,}** training and **{len(test):,}** test images of {side} pixels, {len(classes)}"
+    f" classes: {training.origin}. The crops have {config.net.input} pixels. {left_out} images were left"
+    " out because they could not be decoded."
 )
 
 # %% [markdown]

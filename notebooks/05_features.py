@@ -202,14 +202,14 @@ colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "
 
 # %%
 figure, axis = figures.new_figure(8, 0.3 * len(colours) + 1.2)
+axis.set_yticks(colours.index, [f"{r.run}, p = {r.p:.2g}" for r in colours.itertuples()])
 for tower in ("tower 1", "tower 2"):
     axis.plot(colours[tower], colours.index, "o", color=figures.COLOURS[tower], label=tower)
-axis.set_yticks(colours.index, [f"{r.run}, p = {r.p:.2g}" for r in colours.itertuples()])
 
 # %%
 axis.set(xlabel="mean share of a kernel's energy off the grey axis", xlim=0)
-axis.invert_yaxis()
 axis.legend(bbox_to_anchor=(1, 1))
+axis.invert_yaxis()
 figure if len(colours) else Markdown("*There is no run with two towers.*")
 
 # %%

@@ -5,7 +5,7 @@ import runpy
 import pandas as pd
 import pytest
 
-from alexlib.notebook import as_text
+from alexlib.notebook import as_html, as_text
 
 CELL = """scale: str = "sample"  # of the images
 epochs: int = 3  # passes
@@ -83,3 +83,12 @@ def test_a_table_as_text_has_its_numbers_as_they_are_shown():
     wide = wide.pivot(index="v", columns="s", values=["x", "y"])
     assert as_text(wide.style).splitlines()[0] == "|   | x | x | y | y |"
     assert as_text(pd.DataFrame().style.hide()) == "|  |"
+
+
+def test_text_is_at_the_left_of_its_column_and_numbers_at_the_right():
+    columns = {"name": ["a", "b"], "n": [1, 2], "mixed": [None, "c"], "ends": ["-", "1 to 2"]}
+    table = pd.DataFrame(columns)
+    css, _, cells = as_html(table.style).partition("</style>")
+    assert [f".col{i} {{" in css for i in range(4)] == [True, False, True, False]
+    assert "text-align: left" in css and "text-align" not in cells
+    assert as_html(pd.DataFrame().style)

@@ -92,8 +92,8 @@ def _speedup(device: torch.device) -> float:
 
 def describe(model, precision: str) -> str:
     """Where a net is trained: "device cpu, 2 threads, precision bf16"."""
-    devices = dict.fromkeys(str(p.device) for p in model.parameters())
-    threads = f", {torch.get_num_threads()} threads" if "cpu" in devices else ""
+    devices, n = dict.fromkeys(str(p.device) for p in model.parameters()), torch.get_num_threads()
+    threads = f", {n} thread{'s' * (n > 1)}" if "cpu" in devices else ""
     return f"device {','.join(devices)}{threads}, precision {precision}"
 
 
