@@ -55,6 +55,7 @@ def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[
         splits = {split: synthetic.Synthetic(split, n, side) for split, n in SAMPLE.items()}
         code = Path(synthetic.__file__).read_text("utf-8")
         about = {"classes": synthetic.CLASSES, "origin": "generated images", "version": code}
+        about["threads"] = 1  # they are made by Python code, for which threads would wait
     elif name and name.startswith("hf:"):
         if Path(name[3:]).is_dir():
             here = f"the folder ./{name[3:]} is here, which would be read instead of the hub"
