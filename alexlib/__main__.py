@@ -14,7 +14,7 @@ from alexlib import commands
 from alexlib.commands import OnError, Scale, fields_of, pairs
 from alexlib.config import IS_PROJECT, ROOT, scale_of
 
-BENCHMARKS = ("step", "whole", "data", "memory", "surroundings")
+BENCHMARKS = ("step", "whole", "data", "scaling", "surroundings")
 
 
 class Commands(typer.core.TyperGroup):

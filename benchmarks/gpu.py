@@ -29,9 +29,8 @@ CASES = {
 def with_data(images: int, batch: int, device: str, rounds: int) -> list[float]:
     """Images/s of the epochs of `fit` after the first one."""
     config, train = CONFIG.replace(epochs=rounds + 1, batch=batch), noise(images)
-    history = fit(
-        build(config), train, train.subset(range(0)), config, device=device, progress=False
-    )
+    options = {"device": device, "progress": False}
+    history = fit(build(config), train, train.subset(range(0)), config, **options)
     return [row["pictures_per_second"] for row in history[1:]]
 
 
@@ -54,9 +53,8 @@ def main() -> None:
         found = in_turns(cases, args.rounds, seconds=2)
         runs = {name: [batch * value for value in values] for name, values in found.items()}
         cases.clear()
-        runs["SOURCE2012, bf16, fit with its data"] = with_data(
-            args.images, batch, args.device, args.rounds
-        )
+        given = args.images, batch, args.device, args.rounds
+        runs["SOURCE2012, bf16, fit with its data"] = with_data(*given)
         record(f"training on a GPU, batch {batch}", runs, device=args.device, batch=batch)
 
 

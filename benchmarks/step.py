@@ -44,7 +44,6 @@ CIFAR = {
     "newcomer, fp32": ("newcomer cifar", "fp32", ""),
     "four-layer net, fp32": ("four-layer", "fp32", "fast"),
     "four-layer net, bf16": ("four-layer", "bf16", "fast"),
-    "four-layer net, tanh, bf16, plain": ("four-layer, tanh", "bf16", "plain"),
     "four-layer net, tanh, bf16": ("four-layer, tanh", "bf16", "fast"),
 }
 
@@ -80,23 +79,24 @@ OTHERS = {"newcomer": newcomer, "newcomer cifar": newcomer_cifar}
 OTHERS["torchvision"] = torchvision.models.alexnet
 
 
-def steps(net: str, precision: str, how: str, batch: int, device: str = "cpu") -> Iterator[None]:
-    """Endless training steps on a mini-batch of noise."""
+def steps(net, precision: str, how: str, batch: int, device: str = "cpu") -> Iterator[None]:
+    """Endless training steps on a mini-batch of noise; `net` is a name above or a config."""
     torch.manual_seed(0)
-    side, classes = (32, 10) if "cifar" in net or "four" in net else (224, 1000)
-    x, labels = 60 * torch.randn(batch, 3, side, side), torch.randint(0, classes, (batch,))
     if net in OTHERS:
+        side, classes = (32, 10) if "cifar" in net else (224, 1000)
         layout = torch.channels_last if how == "channels-last" else torch.preserve_format
         model = OTHERS[net]().to(device, memory_format=layout)
-        x = (x / 60).contiguous(memory_format=layout)
         optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=5e-4)
     else:
         torch.set_num_threads(available_threads())
         keep_freed_memory(device)
-        config, layout = CONFIGS[net].replace(lr=0.001), torch.channels_last
+        config, layout = CONFIGS.get(net, net).replace(lr=0.001), torch.channels_last
+        side, classes = config.net.input, config.net.classes
         model = build(config, fast=how != "plain").to(device, memory_format=layout)
-        optimizer, x = make_optimizer(model, config.train), x.contiguous(memory_format=layout)
+        optimizer = make_optimizer(model, config.train)
     forward = torch.compile(model) if how == "compiled" else model
+    x = torch.randn(batch, 3, side, side).contiguous(memory_format=layout)
+    x, labels = x * (1 if net in OTHERS else 60), torch.randint(0, classes, (batch,))
     x, labels = x.to(device), labels.to(device)
     while True:
         with autocast(device, precision):

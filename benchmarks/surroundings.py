@@ -36,17 +36,18 @@ CASES = {  # net, precision, how, and what the environment has
     "PAPER": ("paper", "auto", "fast", {"OMP_WAIT_POLICY": "PASSIVE"}),
     "SOURCE2012": ("source2012", "auto", "fast", {"OMP_WAIT_POLICY": "PASSIVE"}),
     "SOURCE2012, plain": ("source2012", "auto", "plain", {"OMP_WAIT_POLICY": "PASSIVE"}),
+    "the multiply-adds of PAPER as one matrix product": ("floor", "auto", "", {}),
     "SOURCE2012, waiting threads spin": ("source2012", "auto", "fast", {}),
 }
 SECONDS = 4
 
 
 def child(net: str, precision: str, how: str, batch: int) -> None:
-    """Print the images/s of training steps."""
-    importlib.import_module("torch")  # reads the environment now, before `step` changes it
+    """Print the images/s of training steps, or of their multiply-adds alone."""
+    torch = importlib.import_module("torch")  # reads the environment now, before `step` changes it
     import step
 
-    endless = step.steps(net, precision, how, batch)
+    endless = step.steps(net, precision, how, batch) if net != "floor" else floor(torch, batch)
     next(endless)
     next(endless)
     done, started = 0, time.perf_counter()
@@ -54,6 +55,17 @@ def child(net: str, precision: str, how: str, batch: int) -> None:
         next(endless)
         done += batch
     print(done / took)
+
+
+def floor(torch, batch: int):
+    """Endless matrix products, each with the multiply-adds of a step of the paper's net."""
+    from alexlib.training import machine
+
+    bf16 = machine.pick_precision() == "bf16"
+    a = torch.ones(4096, 4096, dtype=torch.bfloat16 if bf16 else torch.float32)
+    b = torch.ones(4096, 3 * 724_406_816 * batch // 4096**2, dtype=a.dtype)
+    while True:
+        yield torch.mm(a, b)
 
 
 @contextlib.contextmanager
@@ -91,13 +103,10 @@ def main() -> None:
         place: {case: statistics.median(values) for case, values in found.items()}
         for place, found in runs.items()
     }
-    first = next(iter(CASES))
-    shown = {
-        place: {
-            case: f"{value:.1f} (x {value / found[first]:.1f})" for case, value in found.items()
-        }
-        for place, found in medians.items()
-    }
+    first, shown = next(iter(CASES)), {}
+    for place, found in medians.items():
+        ratios = {case: f"{x:.1f} (x {x / found[first]:.1f})" for case, x in found.items()}
+        shown[place] = ratios
     record("surroundings", runs["idle"], batch=args.batch, **shown)
 
 

@@ -323,14 +323,12 @@ judged = [e for e in card if claimed and e["claim"].rule == "race" and e["lines"
 
 # %%
 text = (
-    "There is no ratio: in both groups a run ended above the target."
-    if sooner.bound == "unknown"
-    else (
-        f"To reach {target:.0%} training error, {names[-1]} takes {sooner.bound} **{ratio['value']:.1f} times**"
-        f" as many epochs as {names[0]} (95 % interval {ratio['low']:.1f} to {ratio['high']:.1f},"
-        f" {len(slow)} and {len(fast)} runs)."
-    )
+    f"To reach {target:.0%} training error, {names[-1]} takes {sooner.bound} **{ratio['value']:.1f}**"
+    f" times as many epochs as {names[0]} (95 % interval {ratio['low']:.1f} to {ratio['high']:.1f},"
+    f" {len(slow)} and {len(fast)} runs)."
 )
+if sooner.bound == "unknown":
+    text = "There is no ratio: in both groups a run ended above the target."
 paper = (f" The paper: {e['claim'].paper:g} times. Verdict: **{e['verdict']}**." for e in judged)
 Markdown(text + "".join(paper))
 
