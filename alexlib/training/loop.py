@@ -138,7 +138,9 @@ def draw(train: Images, config: Config, seed: int, epoch: int, step: int):
     random = generator(seed, step, "augment")
     colour = epoch < config.augment.colour_end * config.train.epochs
     draws = augment.draw(batch, train.side, config.net.input, config.augment, random, colour)
-    torch.manual_seed(random.initial_seed() + rank())
+    only_cpu = not torch.accelerator.is_available()  # else it queues seeds for GPUs in each step
+    seed_all = torch.default_generator.manual_seed if only_cpu else torch.manual_seed
+    seed_all(random.initial_seed() + rank())
     return draws.part(part(batch))
 
 
