@@ -191,6 +191,7 @@ def test_an_error_in_one_run_does_not_stop_the_others_and_is_named(workers):
     assert workers == 1 or "in run_or_row" in last  # the traceback
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_said_and_another_makes_the_other_calls(tmp_path):
     calls = [partial(os._exit, 9), *(partial((tmp_path / name).touch) for name in "abc")]
     with pytest.raises(

@@ -124,10 +124,7 @@ class _StopWorkers(Stop):
 
 
 def work() -> None:
-    """The life of a worker: make the calls that come by stdin, answer each with its error.
-
-    It ends when its stdin is closed, or with its call if the other process has died.
-    """
+    """The life of a worker: make the calls that come by stdin, answer each with its error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with os.fdopen(os.dup(1), "wb") as answers, suppress(EOFError, BrokenPipeError):
