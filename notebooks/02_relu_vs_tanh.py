@@ -24,7 +24,7 @@
 #
 # **You will have:** a net of two layers and its training by hand; Figure 1 of the paper, measured again.
 #
-# **Time:** 80 s at the `sample` scale, measured on two cores. `cifar10`: minutes on a GPU, hours without.
+# **Time:** 95 s at the `sample` scale, measured on two cores. `cifar10`: minutes on a GPU, hours without.
 
 # %% [markdown]
 # ## Parameters

@@ -15,7 +15,7 @@
 # **You will have:** dropout by hand in both conventions, six trained nets with and without dropout, and the
 # effect of each part of the net with its interval, beside the paper's numbers.
 #
-# **Time:** 60 s at the sample scale, measured on two cores. `imagenette128` at half width: ten minutes for
+# **Time:** 45 s at the sample scale, measured on two cores. `imagenette128` at half width: ten minutes for
 # each run on a laptop, a minute on a GPU. `miniimagenet`: an hour. Runs that are on record are not repeated.
 #
 # **Question.** How much does each part of the net contribute?

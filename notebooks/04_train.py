@@ -14,7 +14,7 @@
 # **You will have:** the net and the training loop built by hand and checked against the library; a trained
 # net, its errors with one view and with ten, its first layer, and its answer for an image of your own.
 #
-# **Time:** 90 s at the sample scale, measured on two cores; most of it is training. `imagenette`: hours on a
+# **Time:** 95 s at the sample scale, measured on two cores; most of it is training. `imagenette`: hours on a
 # CPU, minutes on a GPU. `imagenet`: you must supply your own copy, and at least one GPU.
 #
 # **Question.** Does the net of the paper learn as described, from pixels to class probabilities, and
