@@ -164,11 +164,14 @@ def _finished(executed: Path, source: Path, error: str) -> str:
     import nbformat
 
     book = nbformat.read(executed, as_version=4)
-    outputs = [output.data["text/plain"] for output in book.cells[-1].outputs if "data" in output]
-    book.metadata["alexlib"] = ast.literal_eval(outputs[0]) if outputs else {}
+    made = [output.data["text/plain"] for output in book.cells[-1].outputs if "data" in output]
+    book.metadata["alexlib"] = ast.literal_eval(made[0]) if made else {}
     book.metadata.papermill |= {"input_path": f"notebooks/{source.name}", "exception": error}
     book.metadata.papermill.pop("output_path")
     book.metadata.pop("widgets", None)
+    outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
+    for output in (one for one in outputs if any("widget" in kind for kind in one.get("data", ()))):
+        output.data = {"text/plain": "(controls that work in JupyterLab)"}
     if error:
         book.cells[-2].source += f"\n\nFailed: `{error}`"
     text = nbformat.writes(book)

@@ -146,8 +146,7 @@ def _macs(config: Config) -> int:
 def available_threads() -> int:
     """The threads that torch may use: no more than there are free cores; decided once in a process.
 
-    Cores count that this process may use (affinity, cgroup limits) and other processes leave free:
-    a step waits for its slowest thread (docs/performance.md has what it gains on a busy machine).
+    Cores count that this process may use and other processes leave free (docs/performance.md).
     $OMP_NUM_THREADS and a lower `torch.set_num_threads` count as they are.
     """
     if "OMP_NUM_THREADS" in os.environ:
