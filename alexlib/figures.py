@@ -225,14 +225,3 @@ def precision_curves(x, shares: dict, levels: dict, xlabel: str, title: str = ""
     axis.set(title=title, xlabel=xlabel, ylabel="share of the query's class", ylim=(0, 1))
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
-
-
-def signal_sizes(signals: dict):
-    """Sizes of activations and gradients by layer: {name: DataFrame of `features.signals`}."""
-    figure, axes = new_figure(9, 3, 1, 2)
-    for axis, column in zip(axes, ("output", "gradient"), strict=True):
-        for name, style in styles(signals).items():
-            axis.semilogy(signals[name][column], marker="o", ms=4, **style)
-        axis.set_title(f"Standard deviation of a layer's {column}")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
-    return figure

@@ -6,10 +6,9 @@ import warnings
 from matplotlib import font_manager
 
 # Fonts of systems and of packages, the first one with a character draws it.
-FONTS = "Noto Sans CJK SC, Noto Sans CJK JP, Noto Sans SC, Noto Sans JP, Source Han Sans SC"
-FONTS += ", WenQuanYi Micro Hei, WenQuanYi Zen Hei, Droid Sans Fallback, Microsoft YaHei, SimHei"
-FONTS += ", PingFang SC, PingFang HK, Hiragino Sans GB, Yu Gothic, Malgun Gothic, Nirmala UI"
-FONTS += ", Noto Sans Devanagari, Noto Sans Bengali, Noto Sans Thai, Arial Unicode MS, Unifont"
+FONTS = "Noto Sans CJK SC, Noto Sans CJK JP, Source Han Sans SC, WenQuanYi Micro Hei, SimHei"
+FONTS += ", Microsoft YaHei, PingFang SC, Yu Gothic, Malgun Gothic, Nirmala UI, Noto Sans Thai"
+FONTS += ", Noto Sans Devanagari, Arial Unicode MS, Unifont"
 
 warned = set()  # the characters of warnings so far
 # The warning of `drawable` replaces matplotlib's, of which there is one for each character.

@@ -23,18 +23,21 @@ def in_notebook() -> bool:
 
 
 class OneOutput:
-    """A file for tqdm in a notebook: each text replaces the one before, in one output of a cell."""
+    """One output of a cell, whose contents are replaced; tqdm can write to it as to a file."""
 
     def __init__(self):
         self.handle = None
 
     def write(self, text: str) -> None:
+        if text.strip() or self.handle:
+            self.show({"text/plain": text.strip()})
+
+    def show(self, shown: dict) -> None:
         from IPython.display import display
 
-        shown = {"text/plain": text.strip()}
         if self.handle:
             self.handle.update(shown, raw=True)
-        elif text.strip():
+        else:
             self.handle = display(shown, raw=True, display_id=True)
 
     def flush(self) -> None:

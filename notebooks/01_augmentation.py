@@ -25,7 +25,7 @@
 # **You will have:** crop, flip and colour noise as three functions of one image each, equal to the
 # library's functions for mini-batches; and the effects of augmentation on a small net.
 #
-# **Time:** 65 s at the `sample` scale, measured on two cores, most of it training. This scale has crops of
+# **Time:** 55 s at the `sample` scale, measured on two cores, most of it training. This scale has crops of
 # 128 pixels from images of 146; `fields={"input": 224, "validation": 0.2}` gives the paper's sizes.
 # Photographs: the runs take as long as their epochs; the option `share` and the field `width` shorten
 # them.
@@ -36,7 +36,7 @@
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
 spec: str = "source2012"  # source2012 or paper: the config that is trained
-epochs: int = 3  # of each run at the end; 0: the scale's own
+epochs: int = 2  # of each run at the end; 0: the scale's own
 seeds: int = 1  # runs of each variant, with seeds 0, 1, ...; an interval needs at least two
 fields: dict = {"validation": 0.2}  # fields of the config to change: batch, lr, width, ...
 options: dict = {}  # rarer settings, explained in the next cell: device, share, data, on_error, pictures

@@ -386,7 +386,17 @@ at_start = {}
 for name, one in both.items():
     torch.manual_seed(job.seed)
     at_start[name] = features.signals(models.build(one), x, labels)
-figures.signal_sizes(at_start)
+
+# %%
+figure, axes = figures.new_figure(9, 3, 1, 2)
+for axis, column in zip(axes, ("output", "gradient"), strict=True):
+    for name, style in figures.styles(at_start).items():
+        axis.semilogy(at_start[name][column], marker="o", ms=4, **style)
+    axis.set_title(f"Standard deviation of a layer's {column}")
+
+# %%
+axes[1].legend()
+figure
 
 # %% [markdown]
 # ## Training

@@ -1,5 +1,6 @@
 """One step against its equation in float64; what a run does; predictions, errors and hits."""
 
+import base64
 import math
 import warnings
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from alexlib import training
 from alexlib.config import SOURCE2012
 from alexlib.data import augment
 from alexlib.data.images import Images, generator
@@ -197,3 +199,12 @@ def test_a_loss_that_stays_at_chance_is_reported_once():
         check = LossCheck(classes=10)
         for step in range(500):
             check(torch.tensor(math.log(10) - 0.001 * step), step)
+
+
+def test_a_notebook_gets_a_curve_that_grows(monkeypatch):
+    shown = []
+    monkeypatch.setattr(training, "in_notebook", lambda: True)
+    monkeypatch.setattr(training.OneOutput, "show", lambda _, data: shown.extend(data.values()))
+    loop.fit(build(TINY), images(), images(9, seed=1), TINY.replace(epochs=2))
+    heads = [base64.b64decode(text)[:4] for text in shown]
+    assert heads == [b"\x89PNG"] * 2 and shown[0] != shown[1]

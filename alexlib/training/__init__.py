@@ -1,5 +1,7 @@
 """Training: start with `loop.py`. This file has the parts of the loop that are not science."""
 
+import base64
+import io
 import math
 import os
 import signal
@@ -7,10 +9,12 @@ import sys
 import threading
 import warnings
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from alexlib.progress import bar, in_notebook
+from alexlib.progress import OneOutput, bar, in_notebook
 from alexlib.training.distributed import rank
 
 FEW_STEPS = 200
@@ -94,14 +98,14 @@ class Stop:
 class Progress:
     """A tqdm bar over images, and lines that stay; silent in workers and on ranks above 0.
 
-    Only terminals and notebooks get the bar. There is a line that says where it runs (`about`) and
-    one for each epoch, or one for the whole run if `wanted` is a text, which is put in front of it.
+    Only terminals and notebooks get the bar; notebooks get a learning curve. A line says where it
+    runs (`about`), others are about epochs; if `wanted` is a text, it begins the only line.
     """
 
     def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
         self.silent = not wanted or rank() > 0 or "ALEXLIB_WORKER" in os.environ
         self.prefix = wanted if isinstance(wanted, str) else ""
-        self.batch, self.last, self.about = batch, "", ""
+        self.batch, self.last, self.about, self.errors, self.curve = batch, "", "", [], OneOutput()
         self.lines = sys.stdout if in_notebook() else sys.stderr
         self.bar = bar(
             desc=self.prefix.rstrip(": "),
@@ -142,7 +146,21 @@ class Progress:
         speed = f"{row['pictures_per_second']:.0f} images/s, {row['seconds']:.0f} s"
         self.last = f"epoch {row['epoch']}/{epochs}: {errors}, {speed}"
         if not self.prefix:
+            if in_notebook() and not self.silent:
+                self._draw([row["epoch"], row["train_top1"], row["val_top1"]])
             self.line(self.last)
+
+    def _draw(self, errors: list) -> None:
+        """In a notebook, a learning curve that grows with each epoch."""
+        self.errors.append(errors)
+        epochs, *both = np.array(self.errors, float).T
+        figure, png = Figure((5, 2.2), layout="constrained"), io.BytesIO()
+        axis = figure.subplots()
+        axis.plot(epochs, 100 * np.transpose(both), "o-", ms=3, label=["training", "validation"])
+        axis.set(xlabel="epochs", ylabel="error, %", ylim=0, xticks=epochs[:: 1 + len(epochs) // 9])
+        axis.legend()
+        figure.savefig(png)
+        self.curve.show({"image/png": base64.b64encode(png.getvalue()).decode()})
 
     def line(self, text: str) -> None:
         if text and not self.silent:

@@ -19,8 +19,7 @@ from alexlib.models import shapes_and_cost
 from alexlib.models.two_gpu import devices_here
 from alexlib.training.distributed import from_first
 
-CLEARLY = 1.1  # bf16 is chosen if it is faster by this factor
-ROUNDS = 10
+CLEARLY, ROUNDS = 1.1, 10  # bf16 is chosen if it is faster by this factor, in the best of rounds
 ONE_THREAD = 250e6  # multiply-adds of a mini-batch below which a second thread costs time
 STAT, LOOK = Path("/proc/stat"), 0.1  # seconds
 
@@ -129,17 +128,12 @@ def commit() -> str:
 
 def set_up(config: Config, device: str) -> Config:
     """Before training: set threads and memory; returns the `resolved` config."""
-    threads = available_threads()
-    is_small = torch.device(device).type == "cpu" and _macs(config) < ONE_THREAD
+    threads, stages = available_threads(), shapes_and_cost(config)
+    macs = config.train.batch * sum(stage["macs"] for stage in stages)
+    is_small = torch.device(device).type == "cpu" and macs < ONE_THREAD
     torch.set_num_threads(1 if is_small else threads)
     keep_freed_memory(device)
     return resolved(config, device)
-
-
-@functools.cache
-def _macs(config: Config) -> int:
-    """Multiply-adds of the forward pass of a mini-batch."""
-    return config.train.batch * sum(stage["macs"] for stage in shapes_and_cost(config))
 
 
 @functools.cache
