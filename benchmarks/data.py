@@ -16,7 +16,6 @@ from itertools import count, islice
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
 import torch
-from record import record
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
@@ -26,6 +25,7 @@ from alexlib.data import augment, prepare
 from alexlib.data.images import Feed, Images, generator, order
 from alexlib.training.loop import colour_axes
 from alexlib.training.machine import available_threads, keep_freed_memory
+from record import record
 
 SIZE, BATCH = 224, 128
 USUAL = [

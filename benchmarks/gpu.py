@@ -11,12 +11,11 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
+from alexlib.models import build
+from alexlib.training.loop import fit
 from record import in_turns, record
 from step import steps
 from whole import CONFIG, noise
-
-from alexlib.models import build
-from alexlib.training.loop import fit
 
 CASES = {
     "newcomer, fp32": ("newcomer", "fp32", ""),

@@ -16,8 +16,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
 import numpy as np
 import torch
-from record import in_turns, record, times
-from step import steps
 
 from alexlib import figures
 from alexlib.config import ROOT, SOURCE2012
@@ -25,6 +23,8 @@ from alexlib.data.images import Images
 from alexlib.models import shapes_and_cost
 from alexlib.training import machine
 from data import BATCH, packed
+from record import in_turns, record, times
+from step import steps
 
 BASE = {"width": 0.5, "input": 128, "batch": 32, "threads": machine.available_threads()}
 PANELS = {

@@ -18,7 +18,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 import torch
 import torch.nn.functional as F
 import torchvision
-from record import in_processes, record, times
 from torch import nn
 
 from alexlib.config import FIGURE1, PAPER, SOURCE2012
@@ -26,6 +25,7 @@ from alexlib.models import build
 from alexlib.training.loop import autocast
 from alexlib.training.machine import available_threads, keep_freed_memory
 from alexlib.training.optim import make_optimizer
+from record import in_processes, record, times
 
 CONFIGS = {"paper": PAPER, "source2012": SOURCE2012, "four-layer": FIGURE1}
 CONFIGS["four-layer, tanh"] = FIGURE1.replace(activation="tanh")

@@ -16,8 +16,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 
 import numpy as np
 import torch
-from record import in_turns, record, times
-from step import newcomer, steps
 
 from alexlib.config import SOURCE2012
 from alexlib.data.augment import centre_crop
@@ -25,6 +23,8 @@ from alexlib.data.images import Images
 from alexlib.models import build
 from alexlib.training.loop import fit, predict
 from alexlib.training.machine import keep_freed_memory
+from record import in_turns, record, times
+from step import newcomer, steps
 
 STEPS = 8
 CONFIG = SOURCE2012.replace(epochs=2, lr=0.001, validation=0.0, schedule="constant")
