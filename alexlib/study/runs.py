@@ -126,14 +126,15 @@ def _checks(block: Block, train: Images, test: Images, device: str) -> list[Call
 
 
 def _runs(block: Block, train: Images, test: Images, device: str) -> list[Callable]:
-    """The runs of a block that have no row, seed by seed, at the chosen rates."""
+    """The runs of a block that have no row, at the chosen rates.
+
+    In the order of the variants; on a GPU, which is lent for a limited time, seed by seed.
+    """
+    names = [(name, seed) for name, seeds in block.variants.items() for seed in range(seeds)]
+    if block.gpu:
+        names.sort(key=lambda run: run[1])
     rates = read("rates", block.scale)
-    jobs = [
-        _job(block, name, chosen_rate(block, name, rates), seed)
-        for seed in range(max(block.variants.values()))
-        for name, seeds in block.variants.items()
-        if seed < seeds
-    ]
+    jobs = [_job(block, name, chosen_rate(block, name, rates), seed) for name, seed in names]
     wanted = _missing(jobs, train, block.lists)
     return [partial(run_or_row, job, train, test, device) for job in wanted]
 
