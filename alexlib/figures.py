@@ -76,6 +76,17 @@ def learning_curves(histories: dict, chance: float, panels: dict = PANELS, targe
     return figure
 
 
+def signal_sizes(signals: dict):
+    """Sizes of activations and gradients by layer; `signals`: {name: `features.signals`}."""
+    figure, axes = new_figure(9, 3, 1, 2)
+    for axis, column in zip(axes, ("output", "gradient"), strict=True):
+        for name, style in styles(signals).items():
+            axis.semilogy(signals[name][column], marker="o", ms=4, **style)
+        axis.set_title(f"Standard deviation of a layer's {column}")
+    axes[1].legend()
+    return figure
+
+
 MARKS = {
     "value": {"marker": "o", "color": RED, "label": "here, 95 % interval"},
     "low": {"marker": "", "color": RED, "alpha": 0.5},

@@ -26,13 +26,7 @@ from alexlib.study.records import provenance
 from alexlib.training.checkpoint import atomic_write
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
-PAPER = """<!DOCTYPE html><meta charset="utf-8"><title>alexlib: report</title><style>
-@page {{ size: A4; margin: 12mm 14mm }} body {{ font: 9.5pt/1.3 serif; max-width: 182mm }}
-h1, h2, h3 {{ line-height: 1.15; margin: .8em 0 .3em; break-after: avoid }} p {{ margin: .4em 0 }}
-table {{ border-collapse: collapse; font-size: 7.6pt; margin: .7em 0; width: 100% }}
-td, th {{ border-bottom: 1px solid #bbb; padding: 1pt 3pt; text-align: left; vertical-align: top }}
-tr {{ break-inside: avoid }} img {{ zoom: .5 }} .anchor-link {{ display: none }}</style>{}"""
+TEMPLATES = Path(__file__).parent / "templates"
 LAST_CELL = "from alexlib import report\n\nreport.made_with(globals(), {})"
 
 
@@ -198,7 +192,7 @@ def _page(report: Path) -> str:
         def block_math(self, body):
             return self.inline_math(body, "block")
 
-    exporter = HTMLExporter(template_file=str(TEMPLATE))
+    exporter = HTMLExporter(template_file=str(TEMPLATES / "report.html.j2"))
     exporter.register_filter("markdown2html", MarkdownWithMath(Renderer(escape=False)).render)
     return exporter.from_filename(str(report))[0]
 
@@ -215,7 +209,7 @@ def paper(folder: Path) -> Path:
     del book.cells[-2:]  # what it was made with differs from run to run
     names = {"output_files_dir": "figures", "unique_key": "report"}
     text, made = MarkdownExporter(exclude_input=True).from_notebook_node(book, names)
-    page = PAPER.format(filters.markdown2html(text))
+    page = (TEMPLATES / "paper.html").read_text("utf-8") + filters.markdown2html(text)
     files = made["outputs"] | {"report.md": text.encode(), "report.html": page.encode()}
     for name, data in files.items():
         atomic_write(folder / name, lambda file, data=data: file.write(data))

@@ -97,7 +97,7 @@ def load(source, classes=()) -> Trained:
 
     Raises:
         FileNotFoundError: there is no such run or file.
-        ValueError: it is of another kind, which the message names, or has no mean image.
+        ValueError: it is of another kind, which the message names.
     """
     path = find(source)
     folder = path if path.is_dir() else path.parent
@@ -125,34 +125,14 @@ def find(source) -> Path:
 
 
 def _of_folder(folder: Path) -> Trained:
-    about, model = json.loads((folder / CONFIG).read_text("utf-8")), folder / MODEL
-    if not (folder / MEAN).is_file():
-        raise ValueError(
-            f"{folder} has no mean image ({MEAN}), as older versions did not keep it: give the"
-            " command that trained it again, with its images, which adds what is missing"
-        )
-    state = safetensors.torch.load_file(model) if model.exists() else checkpoint.weights(folder)
-    return _own(about, state, np.load(folder / MEAN), folder.name)
-
-
-def of_run(run, images: Images) -> Trained:
-    """The net of a finished run, on one device; `images` are its training images."""
-    about = about_images(images) | {"config": run.row["config"]}
-    return _own(about, run.model.state_dict(), images.mean, run.folder.name)
-
-
-def about_images(images: Images) -> dict:
-    """What a run's config.json says about its images."""
-    return {"classes": images.classes, "ids": images.ids, "side": images.side}
-
-
-def _own(about: dict, state: dict, mean, name: str) -> Trained:
+    about, file = json.loads((folder / CONFIG).read_text("utf-8")), folder / MODEL
     config = config_from(about["config"])
     model = build(config).eval()
+    state = safetensors.torch.load_file(file) if file.exists() else checkpoint.weights(folder)
     model.load_state_dict(state)
-    mean, classes = centre_crop(torch.tensor(mean), config.net.input), tuple(about["classes"])
+    mean = centre_crop(torch.tensor(np.load(folder / MEAN)), config.net.input)
     fields = {"precision": config.train.precision, "side": about["side"], "ids": about["ids"]}
-    return Trained(model, mean, classes, f"run {name}", **fields)
+    return Trained(model, mean, tuple(about["classes"]), f"run {folder.name}", **fields)
 
 
 def match(net: Trained, images: Images) -> np.ndarray:
@@ -183,7 +163,8 @@ def _keys(ids, names) -> list[str]:
 
 def describe(folder: Path, about: dict, images: Images) -> None:
     """Write what predicting needs besides the weights into a run's folder."""
-    contents = json.dumps(about | about_images(images)).encode()
+    about = about | {"classes": images.classes, "ids": images.ids, "side": images.side}
+    contents = json.dumps(about).encode()
     checkpoint.atomic_write(folder / MEAN, lambda out: np.save(out, images.mean))
     checkpoint.atomic_write(folder / CONFIG, lambda out: out.write(contents))
 

@@ -281,13 +281,7 @@ looks = [(name, epochs) for name in names for epochs in (0, 1)]
 sizes = {f"{name}, epochs: {epochs}": after(name, epochs) for name, epochs in looks}
 
 # %%
-figure, axes = figures.new_figure(9, 3, 1, 2)
-for axis, column in zip(axes, ("output", "gradient"), strict=True):
-    for name, style in figures.styles(sizes).items():
-        axis.semilogy(sizes[name][column], marker="o", ms=4, **style)
-    axis.set_title(f"Standard deviation of a layer's {column}")
-axes[1].legend()
-figure
+figures.signal_sizes(sizes)
 
 # %% [markdown]
 # ## Figure 1

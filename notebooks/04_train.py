@@ -388,15 +388,7 @@ for name, one in both.items():
     at_start[name] = features.signals(models.build(one), x, labels)
 
 # %%
-figure, axes = figures.new_figure(9, 3, 1, 2)
-for axis, column in zip(axes, ("output", "gradient"), strict=True):
-    for name, style in figures.styles(at_start).items():
-        axis.semilogy(at_start[name][column], marker="o", ms=4, **style)
-    axis.set_title(f"Standard deviation of a layer's {column}")
-
-# %%
-axes[1].legend()
-figure
+figures.signal_sizes(at_start)
 
 # %% [markdown]
 # ## Training

@@ -108,14 +108,15 @@ training, test = prepare.load(source, side, options["on_error"])
 if min(len(training), options["among"] or 6) < 6 or len(test) < 9 or options["queries"] == 1:
     raise ValueError("expected at least 6 training images (also in `among`), 9 test images and 2 `queries`")
 job = replace(job, config=job.config.replace(classes=len(training.classes)))
-if options["folder"]:
+begun = options["folder"] and not (runs_root() / options["folder"] / "row.json").exists()
+if begun:
     run = runs.weights_so_far(options["folder"], training, test, device)
 elif not options["weights"]:
-    run = runs.run(job, training, test, device=device)
+    run = runs.run(job, training, test, device=device, name=options["folder"] or None)
 
 # %%
 others = options["weights"]
-net = weights.load(others) if others else weights.of_run(run, training)
+net = weights.load(others or run.folder)
 net.model.to(device.split(",")[0])
 size, towers = len(net.mean), getattr(getattr(net.model, "net", None), "towers", 1)
 
@@ -617,15 +618,15 @@ measured["neighbours-pixels"] = [100 * np.median(ranks), *ends]
 pd.DataFrame(measured, index=["value", "low", "high"]).T.style.format(precision=2)
 
 # %% [markdown]
-# What was measured is put on record, where notebook 06 finds it. This is not done for a run that was given
-# by its `folder`, which may be unfinished, or for weights that others trained. A row that is on record
-# already is not written again, so that a value that was withdrawn stays withdrawn.
+# What was measured is put on record, where notebook 06 finds it. This is not done for an unfinished run, or
+# for weights that others trained. A row that is on record already is not written again, so that a value that
+# was withdrawn stays withdrawn.
 
 # %%
 values = {id: [float(x) for x in bounds] for id, bounds in measured.items()}
 about = {"study": "05_features", "scale": job.scale, "run": {} if others else measures.key(run.row)}
 about |= {"queries": len(asked), "among": len(searched), "measured": values}
-if not (others or options["folder"] or runs.read(**about)):
+if not (others or begun or runs.read(**about)):
     runs.append(about | runs.provenance(device.split(",")[0]))
 
 # %% [markdown]

@@ -82,7 +82,7 @@ def test_a_worker_is_killed_and_all_rows_are_there_once(folders):  # noqa: F811
     assert len(lines(folders / "runs" / "results" / "99_dask.jsonl")) == 4
     assert len(before) == 2 and not (folders / "elsewhere").exists()
     for row in table.row:  # runs that had begun were resumed: the same epochs, times included
-        known = before.get(runs.run_name(Job.of(row), TRAIN), [])
+        known = before.get(runs.run_name(Job.of(row), TRAIN.fingerprint), [])
         assert row["history"][: len(known)] == known and len(row["history"]) == 60
 
 

@@ -1,8 +1,6 @@
 """What a net has learned, each number beside the same computed in another way."""
 
 import itertools
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from alexlib.data.images import Images
 from alexlib.models import build
 from alexlib.study import features
 from alexlib.training.loop import predict
-from alexlib.weights import of_run
+from alexlib.weights import describe, load, save_model
 
 CONFIG = SOURCE2012.replace(input=64, classes=3, width=1 / 16, precision="fp32")
 
@@ -29,26 +27,28 @@ def images(n=30, side=72, seed=0, classes=3):
     return Images(pixels, labels, names, mean, np.ones(3), np.eye(3), "noise", "train", "noise")
 
 
-def finished(config=CONFIG, devices=None):
+def finished(folder, devices=None):
+    """The net of a run, and the same as it is loaded from the run's folder."""
     torch.manual_seed(0)
-    model = build(config, devices)
-    return SimpleNamespace(row={"config": config.as_dict()}, model=model, folder=Path("a-run"))
+    model = build(CONFIG, devices)
+    describe(folder, {"config": CONFIG.as_dict()}, images())
+    save_model(folder, model)
+    return model, load(folder)
 
 
 @pytest.fixture(scope="module")
-def net():
-    return of_run(finished(), images())
+def net(tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("run"))[1]
 
 
 # ---- the net and its activations -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("devices", [None, ("cpu", "cpu")])
-def test_a_run_sees_images_as_in_testing(devices):
-    run, test = finished(devices=devices), images()
-    net = of_run(run, test)
+def test_a_run_sees_images_as_in_testing(devices, tmp_path):
+    (model, net), test = finished(tmp_path, devices), images()
     scores = features.activations(net, test, ["fc8"], batch=7)["fc8"]
-    np.testing.assert_allclose(scores.softmax(1), predict(run.model, test, CONFIG), atol=1e-6)
+    np.testing.assert_allclose(scores.softmax(1), predict(model, test, CONFIG), atol=1e-6)
 
 
 def test_activations_are_outputs_before_the_nonlinearity_and_maps_count_with_their_largest(net):

@@ -116,11 +116,6 @@ def test_names_with_the_same_first_part_have_one_colour():
     assert styles["a, 1"]["ls"] == styles["b, 1"]["ls"] != styles["a, 2"]["ls"]
 
 
-def test_epochs_are_whole_numbers():
-    for axis in figures.learning_curves({"a": [history(0.8)]}, chance=0.9).axes:
-        assert all(tick == round(tick) for tick in axis.get_xticks())
-
-
 def test_names_of_classes_in_any_script_are_drawn_with_one_warning_at_most(tmp_path):
     names = ("\u732b\u72ac", "\u0643\u0644\u0628", "$5 or $_^{", "caf\udce9")
     pixels, labels = np.zeros((1, 4, 8, 8, 3), np.uint8), np.arange(4)[None]

@@ -73,13 +73,6 @@ def test_emulated_bfloat16_is_not_chosen():
     assert found == "fp32\n"
 
 
-def test_names_of_finished_runs_do_not_change():
-    config = config_at("source2012", "miniimagenet", classes=100, precision="bf16")
-    job = runs.Job("03_ablations", "baseline", config, "miniimagenet")
-    name = runs.run_name(job, SimpleNamespace(fingerprint="bc66e516358020f3"))
-    assert name == "03_ablations-miniimagenet-baseline-seed0-920bfaf6"
-
-
 @pytest.fixture
 def threads(monkeypatch):
     """Three threads, and the number that `available_threads` makes of them."""

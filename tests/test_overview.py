@@ -28,7 +28,7 @@ def test_finished_begun_and_recorded_runs_are_listed_and_compared(folders):  # n
     assert list(study.rows().row) == [first.row, second.row]
     table = study.listing().set_index("variant")
     assert list(table.index) == ["c", "a", "b"]
-    assert list(table.folder) == [runs.run_name(begun, TRAIN), first.folder.name, ""]
+    assert list(table.folder) == [runs.run_name(begun, TRAIN.fingerprint), first.folder.name, ""]
     assert list(table.name)[2] == second.folder.name
     assert list(table.epochs) == [1, 2, 2] and list(table.of) == [2, 2, 2]
     assert list(study.listing(study="99_begun").variant) == ["c"]
@@ -63,9 +63,8 @@ def test_the_interval_is_mcnemars_on_the_same_images_and_wider_on_others():
     )
     d = 100 * (b * 1.0 - a)
     wald = stats.norm.interval(0.95, d.mean(), d.std() / 2000**0.5)
-    assert paired[:3] == pytest.approx((25, 27.5, 2.5)) and paired[3:5] == pytest.approx(
-        wald, abs=0.15
-    )
+    assert paired[:3] == pytest.approx((25, 27.5, 2.5))
+    assert paired[3:5] == pytest.approx(wald, abs=0.15)
     assert paired[5:] == (2000, True) and other[5:] == ((2000, 2000), False)
     assert other[3] < 0 < paired[3]
     few = overview._difference(row([0, 1, 0]), row([0, 1, 0]), "top1", "centre")

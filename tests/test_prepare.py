@@ -367,9 +367,3 @@ def test_whole_jpegs_of_one_colour_at_the_end_are_used(folder, colour):
         image.paste(colour, (0, 30 - i, 30, 40))
         image.save(folder / f"train/cat/{i}.jpg", quality=40 + 2 * i, progressive=i % 2)
     assert len(load(folder)[0]) == 30
-
-
-def test_a_colour_that_the_palette_lacks_is_black_as_in_other_programs():
-    image = Image.new("P", (20, 20), 9)
-    image.putpalette([255, 0, 0])
-    assert (square(image, SIDE) == 0).all()

@@ -11,7 +11,7 @@ from scipy import stats
 
 from alexlib.paper import CLAIMS
 from alexlib.study import verdicts as v
-from alexlib.study.verdicts import Estimate, difference, ratio, size, verdict
+from alexlib.study.verdicts import Estimate, difference, image_variance, ratio, size, verdict
 
 
 def known(low, high, n=(3, 3), **more):
@@ -122,6 +122,19 @@ def test_differences_and_ratios_are_the_t_tests_of_student_and_welch():
     assert single["value"] == pytest.approx(4) and (single["low"], single["high"]) == (0, math.inf)
     same = ratio([4.0] * 3, [2.0] * 3)
     assert same.interval() == (same.value, same.value) and same.p == 0
+
+
+def test_a_contrast_is_that_of_least_squares_and_its_image_part_that_of_its_arms():
+    rng, sizes, c = np.random.default_rng(0), (3, 3, 4, 2), np.array([0.5, -0.5, 0.5, -0.5])
+    arms = [rng.normal(i, 0.3, n) for i, n in enumerate(sizes)]
+    X, y = np.repeat(np.eye(4), sizes, axis=0), np.concatenate(arms)
+    means, squares = np.linalg.lstsq(X, y)[:2]
+    se = np.sqrt(squares[0] / 8 * c @ np.linalg.inv(X.T @ X) @ c)
+    expected = stats.t.interval(0.95, 8, c @ means, se)
+    assert difference(arms, arms, weights=c).interval() == pytest.approx(expected)
+    single = rng.integers(2, size=(4, 1, 50))  # one run in each arm: no scatter is subtracted
+    expected = np.var(c @ single[:, 0], ddof=1) / 50
+    assert image_variance(*single, weights=c) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("scatter", [(0.1, 0.1), (0.1, 0.3)])

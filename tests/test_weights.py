@@ -4,6 +4,7 @@ import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,9 +33,11 @@ def trained(config=SMALL, devices=None):
     torch.manual_seed(0)
     size, classes = config.net.input, tuple("abcdefgh"[: config.net.classes])
     mean = np.random.default_rng(0).uniform(0, 255, (size, size, 3)).astype(np.float32)
-    run = SimpleNamespace(model=build(config, devices), folder=Path("r"), row={})
-    run.row["config"] = config.as_dict()
-    return weights.of_run(run, SimpleNamespace(classes=classes, ids=(), side=size, mean=mean))
+    images = SimpleNamespace(classes=classes, ids=(), side=size, mean=mean)
+    with TemporaryDirectory() as folder:
+        weights.describe(Path(folder), {"config": config.as_dict()}, images)
+        weights.save_model(Path(folder), build(config, devices))
+        return load(folder)
 
 
 def noise(n, side):
@@ -57,13 +60,13 @@ def test_a_finished_run_predicts_without_its_images(folders, monkeypatch):  # no
         assert net.classes == TRAIN.classes and (net.side, net.precision) == (28, "fp32")
 
 
-def test_a_run_of_an_older_version_says_what_it_lacks_and_gets_it(folders):  # noqa: F811
+def test_a_run_that_lacks_a_file_says_which_and_gets_it(folders):  # noqa: F811
     run = runs.run(JOB, TRAIN, TEST)
     (run.folder / MODEL).unlink()
     kept = load(run.folder)  # as a run that goes on: from its checkpoint
     assert torch.equal(kept.model.conv1.weight, run.model.conv1.weight)
     (run.folder / MEAN).unlink()
-    with pytest.raises(ValueError, match="no mean image"):
+    with pytest.raises(FileNotFoundError, match=MEAN):
         load(run.folder)
     assert not runs.run(JOB, TRAIN, TEST).trained_now
     assert (run.folder / MODEL).exists() and load(run.folder).classes == TRAIN.classes
@@ -352,4 +355,4 @@ def test_a_run_from_weights_has_a_name_of_its_own(folders):  # noqa: F811
     assert jobs[1].variant == f"{jobs[0].variant}+weights={run.folder.name}"[:120]
     assert "weights" not in jobs[0].as_dict() and jobs[1].weights == jobs[1].as_dict()["weights"]
     same = [replace(jobs[0], weights=w) for w in ("", "w.pth sha256:1", "w.pth sha256:2")]
-    assert len({runs.run_name(job, TRAIN) for job in same}) == 3
+    assert len({runs.run_name(job, TRAIN.fingerprint) for job in same}) == 3

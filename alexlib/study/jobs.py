@@ -92,10 +92,10 @@ class Run:
     trained_now: bool  # False: it was finished before
 
 
-def run_name(job: Job, train: Images) -> str:
-    """The name of a run's folder; it depends on all settings and on the training images."""
+def run_name(job: Job, fingerprint: str) -> str:
+    """The name of a run's folder; it depends on all settings and on the training images' hash."""
     changes = {key: value for key, (value, _) in job.config.changes(job.config.defaults).items()}
-    about = [changes, train.fingerprint, *filter(None, [job.weights])]
+    about = [changes, fingerprint, *filter(None, [job.weights])]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:8]
     return f"{job.study}-{job.scale}-{job.variant}-seed{job.seed}-{digest}"
 
@@ -107,12 +107,12 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
 
     Args:
         device: one, or two with a comma between them, which get one tower each.
-        name: of its folder below `runs_root()`; by default `run_name(job, train)`.
+        name: of its folder below `runs_root()`; by default `run_name`.
 
     Raises: as `training.loop.fit`.
     """
     job = job.on(device)
-    folder = runs_root() / (name or run_name(job, train))
+    folder = runs_root() / (name or run_name(job, train.fingerprint))
     with _alone(folder, job, train, test):
         model, history = _trained(job, train, folder, device, progress)
         trained_now = from_first(not (folder / "row.json").exists())
@@ -135,7 +135,7 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
 def check_rate(job: Job, train: Images, test: Images, epochs: int, device: str = "cpu") -> None:
     """Train the first epochs of a run, which resumes from them; append a row of study "rates"."""
     job = job.on(device)
-    folder = runs_root() / run_name(job, train)
+    folder = runs_root() / run_name(job, train.fingerprint)
     about = {"study": "rates", "of": job.study, "epochs": epochs}
     try:
         with _alone(folder, job, train, test):
@@ -152,20 +152,20 @@ def run_or_row(job: Job, train: Images, test: Images, device: str = "cpu") -> No
         with warnings.catch_warnings(action="ignore", category=StuckWarning):
             run(job, train, test, device=device, progress=f"{job.variant}, seed {job.seed}: ")
     except loop.Diverged as error:
-        folder = runs_root() / run_name(job, train)
+        folder = runs_root() / run_name(job, train.fingerprint)
         history, about = checkpoint.history(folder), {"diverged": str(error)}
         append(row_of(job.as_dict(), train, test, folder, history, about))
 
 
 def opened(job: Job, train: Images, test: Images, device: str = "cpu") -> Run | None:
     """The finished run of a job with its trained net; None if it is not on this machine."""
-    finished = (runs_root() / run_name(job.on(device), train) / "row.json").exists()
-    return run(job, train, test, device=device, progress=False) if finished else None
+    row = runs_root() / run_name(job.on(device), train.fingerprint) / "row.json"
+    return run(job, train, test, device=device, progress=False) if row.exists() else None
 
 
 def probabilities(row: dict, train: Images) -> dict[str, np.ndarray] | None:
     """The test probabilities (N, classes) of a row's run by view; None if not on this machine."""
-    folder = runs_root() / run_name(Job.of(row), train)
+    folder = runs_root() / run_name(Job.of(row), train.fingerprint)
     return _kept(folder)[1] if (folder / "row.json").exists() else None
 
 

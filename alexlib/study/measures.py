@@ -140,17 +140,19 @@ def _value(row: dict, measure: str) -> float | None:
     return overfitting(row) if measure == OVERFITTING else test_error(row, *IMAGES[measure])
 
 
-def image_part(arms: list, error: str, paired: bool = False) -> tuple[float, int]:
-    """The images' part of the variance of a difference of two arms (runs, views); their number.
+def image_part(arms: list, error: str, paired: bool = False, weights=(1, -1)) -> tuple[float, int]:
+    """The images' part of the variance of a contrast of arms (runs, views); the number of images.
 
     Without hits an upper bound: as if the arms had been tested on different images.
     """
     n = arms[0][0][0]["metrics"][arms[0][1]]["n"]
     if any("hits" not in row for runs, _ in arms for row in runs):
         rates = [np.mean([row["metrics"][views][error] for row in runs]) for runs, views in arms]
-        return 1e4 * sum(rate * (1 - rate) / n for rate in rates), n
-    a, b = (np.stack([wrong(row, error, views) for row in runs]) * 1.0 for runs, views in arms)
-    return 1e4 * (image_variance(a - b) if paired else image_variance(a, b)), n
+        parts = zip(weights, rates, strict=True)
+        return 1e4 * sum(w**2 * rate * (1 - rate) / n for w, rate in parts), n
+    found = [np.stack([wrong(row, error, views) for row in runs]) * 1.0 for runs, views in arms]
+    found = [found[0] - found[1]] if paired else found
+    return 1e4 * image_variance(*found, weights=weights), n
 
 
 # ---- measured with the nets ----------------------------------------------------------------------

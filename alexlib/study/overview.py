@@ -4,7 +4,6 @@ import json
 import math
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -44,7 +43,10 @@ def listing(**wanted) -> pd.DataFrame:
     table = records.rows(list(found.values()))
     table["of"] = [job.config.train.epochs for job, _ in found]
     table["folder"] = [here[key][1] if key in here else "" for key in found]
-    table["name"] = [here[key][1] if key in here else _name(row) for key, row in found.items()]
+    table["name"] = [
+        here[key][1] if key in here else run_name(key[0], row["data"]["train"])
+        for key, row in found.items()
+    ]
     table["note"] = np.where(table.diverged, "diverged", "")
     table.loc[["superseded" in row for row in table.row], "note"] = "superseded"
     for column, value in wanted.items():
@@ -68,10 +70,6 @@ def _row_in(folder: Path) -> dict:
         "seconds": sum(epoch["seconds"] for epoch in history),
         "pictures_per_second": float(np.median(speeds)) if speeds else math.nan,
     }
-
-
-def _name(row: dict) -> str:
-    return run_name(Job.of(row), SimpleNamespace(fingerprint=row["data"]["train"]))
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -109,31 +109,37 @@ class Estimate:
         return {key: float(np.exp(x)) for key, x in numbers.items()} if self.ratio else numbers
 
 
-def difference(arms: list, pool: Iterable, images: float = 0.0, n_images: int = 2) -> Estimate:
-    """The mean of an arm, or the mean of a first arm minus that of a second one.
+def difference(
+    arms: list, pool: Iterable, images: float = 0.0, n_images: int = 2, weights=(1, -1)
+) -> Estimate:
+    """The mean of an arm, of a first arm minus that of a second one, or another contrast of arms.
 
     Args:
-        arms: one arm or two, each with one value for each run.
+        arms: each with one value for each run.
         pool: the arms over which the variance of a run over seeds is pooled.
         images, n_images: as in `Estimate`.
+        weights: of the arms' means in the contrast.
     """
-    n, means = tuple(map(len, arms)), [np.mean(arm) for arm in arms]
+    means, n = [float(np.mean(arm)) for arm in arms], tuple(map(len, arms))
     pool = [np.asarray(arm) for arm in pool]
     df = sum(len(arm) - 1 for arm in pool)
     squares = sum(((arm - arm.mean()) ** 2).sum() for arm in pool)
-    seeds = float(squares / df) * sum(1 / k for k in n) if df else 0.0
-    return Estimate(float(means[0] - sum(means[1:])), seeds, images, df, n, n_images)
+    share = sum(w**2 / k for w, k in zip(weights, n, strict=False))
+    value = sum(w * mean for w, mean in zip(weights, means, strict=False))
+    return Estimate(value, float(squares / df) * share if df else 0.0, images, df, n, n_images)
 
 
-def image_variance(*arms: np.ndarray) -> float:
+def image_variance(*arms: np.ndarray, weights=(1, -1)) -> float:
     """The variance of an effect that comes from the choice of test images.
 
-    One arm or two, tested on the same N images: 0 or 1 (or any number) for each run and image,
-    (runs, N). The variance over images of the mean, or of the difference of the means, also
-    contains scatter over seeds, which `difference` counts already. It is subtracted here.
+    Arms are tested on the same N images: 0 or 1 (or any number) for each run and image, (runs, N).
+    The variance over images of the contrast also contains scatter over seeds, which `difference`
+    counts already. It is subtracted here.
     """
-    effect = arms[0].mean(0) - sum(arm.mean(0) for arm in arms[1:])  # (N,)
-    scatter = sum(arm.var(0, ddof=1).mean() / len(arm) for arm in arms if len(arm) > 1)
+    pairs = list(zip(weights, arms, strict=False))
+    effect = sum(w * arm.mean(0) for w, arm in pairs)  # (N,)
+    several = [(w, arm) for w, arm in pairs if len(arm) > 1]
+    scatter = sum(w**2 * arm.var(0, ddof=1).mean() / len(arm) for w, arm in several)
     return max(0.0, (effect.var(ddof=1) - scatter) / effect.size)
 
 
