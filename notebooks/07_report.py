@@ -425,8 +425,7 @@ table("what a test of the other claims needs | claims", [(g[0]["reason"], listed
 # %% [markdown]
 # ## 6 How to reproduce each number
 #
-# Each command begins, or goes on with, the runs behind some verdicts (RUN: the folder of one of them).
-# `make paper` then writes this report.
+# Each command begins, or goes on with, the runs behind some verdicts. `make paper` then writes this report.
 
 # %%
 closed = """figure-1 report 02 --scale cifar10 -p seeds 3 -p learning_rates 0.001,0.003,0.01,0.03
@@ -444,10 +443,15 @@ sources = [(entry, variants.block_of(entry["lines"][0]["rows"][-1]).id) for entr
 groups = measures.grouped(sources, lambda pair: pair[1])
 rows = [(listed(e for e, _ in group), f"`python -m alexlib {commands[group[0][1]]}`") for group in groups]
 
+# %% [markdown]
+# Learned features are measured by notebook 05 on one of these runs; RUN is its folder.
+
 # %%
 looks = [entry for entry in tested if entry["claim"].rule == "features"]
 at = ", ".join(dict.fromkeys(entry["lines"][0]["scale"] for entry in looks))
 rows += [(listed(looks), f"then `python -m alexlib report 05 --scale {at} -p folder RUN`")] * bool(looks)
+
+# %%
 rows += [("facts", "`python -c 'from alexlib.study import scorecard; print(scorecard.facts())'`")]
 rows += [("logs of 2012", "`python -c 'from alexlib import paper; print(paper.LOGS.to_string())'`")]
 table("results | command", [*rows, ("all claims, all lines of evidence", "`python -m alexlib report 06`")])
