@@ -11,7 +11,6 @@ import warnings
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from alexlib.progress import OneOutput, bar, in_notebook
@@ -152,6 +151,8 @@ class Progress:
 
     def _draw(self, errors: list) -> None:
         """In a notebook, a learning curve that grows with each epoch."""
+        from matplotlib.figure import Figure  # takes a quarter of a second
+
         self.errors.append(errors)
         epochs, *both = np.array(self.errors, float).T
         figure, png = Figure((5, 2.2), layout="constrained"), io.BytesIO()
