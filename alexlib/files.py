@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
@@ -50,3 +51,23 @@ def sync(*paths: Path) -> None:
         except OSError as error:
             if error.errno not in NOT_OFFERED:
                 raise
+
+
+def atomic_write(file: Path, fill: Callable, before: Path | None = None) -> None:
+    """Write a file atomically: temporary file, fsync, rename.
+
+    Args:
+        fill: called with the temporary file, open for bytes.
+        before: a file of this name that exists is renamed to it, not replaced.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.part")
+    try:
+        with open(temporary, "wb") as out:
+            fill(out)
+        sync(temporary)
+        if before and file.exists():
+            os.replace(file, before)
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 from alexlib.config import PAPER
+from alexlib.files import atomic_write
 from alexlib.models import build, fast
 from alexlib.models.layers import Dropout
-from alexlib.training.checkpoint import atomic_write
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 CAFFE = PAPER.replace("caffe", input=227, lrn_k=1.0, lrn_alpha=1e-4 / 5, dropout=0.0)

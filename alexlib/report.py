@@ -19,11 +19,8 @@ from alexlib.config import (
     runs_root,
     scale_of,
 )
-from alexlib.data.images import Images
-from alexlib.files import try_writing
+from alexlib.files import atomic_write, try_writing
 from alexlib.notebook import accepted, fitted, options_of
-from alexlib.study.records import provenance
-from alexlib.training.checkpoint import atomic_write
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 TEMPLATES = Path(__file__).parent / "templates"
@@ -148,6 +145,11 @@ def _execute(path: Path, out: Path, values: dict) -> str:
 
 def made_with(names: dict, parameters: dict) -> dict:
     """What a notebook was made with; its data sets are found among its variables."""
+    from alexlib.data.images import (
+        Images,  # not at the top: a report needs torch in its kernel only
+    )
+    from alexlib.study.records import provenance
+
     data = {x.fingerprint: x for x in names.values() if isinstance(x, Images)}
     data = [f"{x.name}, {x.split}: {len(x):,} images, {key}" for key, x in data.items()]
     return provenance(str(names.get("device", "cpu"))) | {"data": data, "parameters": parameters}

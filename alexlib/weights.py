@@ -25,6 +25,7 @@ from alexlib.config import Config, config_from, runs_root
 from alexlib.data.augment import centre_crop, to_input
 from alexlib.data.decode import read_file, square
 from alexlib.data.images import Images
+from alexlib.files import atomic_write
 from alexlib.models import build
 from alexlib.paper import IMAGENET_CLASSES
 from alexlib.training import checkpoint
@@ -165,15 +166,15 @@ def describe(folder: Path, about: dict, images: Images) -> None:
     """Write what predicting needs besides the weights into a run's folder."""
     about = about | {"classes": images.classes, "ids": images.ids, "side": images.side}
     contents = json.dumps(about).encode()
-    checkpoint.atomic_write(folder / MEAN, lambda out: np.save(out, images.mean))
-    checkpoint.atomic_write(folder / CONFIG, lambda out: out.write(contents))
+    atomic_write(folder / MEAN, lambda out: np.save(out, images.mean))
+    atomic_write(folder / CONFIG, lambda out: out.write(contents))
 
 
 def save_model(folder: Path, model: nn.Module) -> None:
     """Write the weights of a finished run into its folder."""
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     contents = safetensors.torch.save(state)
-    checkpoint.atomic_write(folder / MODEL, lambda out: out.write(contents))
+    atomic_write(folder / MODEL, lambda out: out.write(contents))
 
 
 def identity(source) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from alexlib.files import atomic_write
 from alexlib.study.records import provenance
-from alexlib.training.checkpoint import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
 _steps: Iterator = iter(())  # of the case that this process measures

@@ -133,8 +133,8 @@ def test_a_notebook_that_fails_does_not_stop_the_others(command, monkeypatch):
     assert code == 1 and output == "a.ipynb\nb.ipynb\n" and "boom" in errors
 
 
-def test_threads_that_wait_sleep_and_help_needs_no_torch():
-    code = "import os, sys, alexlib.__main__\n"
+def test_threads_that_wait_sleep_and_neither_help_nor_a_report_needs_torch():
+    code = "import os, sys, alexlib.__main__, alexlib.report\n"
     code += "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
     found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)

@@ -166,9 +166,9 @@ def test_a_disk_without_fsync_is_used_without(monkeypatch, tmp_path, number, mat
     monkeypatch.setattr(files.os, "fsync", refuse)
     if matters:
         with pytest.raises(OSError, match=os.strerror(number)):
-            checkpoint.atomic_write(tmp_path / "file", lambda out: out.write(b"x"))
+            files.atomic_write(tmp_path / "file", lambda out: out.write(b"x"))
     else:
-        checkpoint.atomic_write(tmp_path / "file", lambda out: out.write(b"x"))
+        files.atomic_write(tmp_path / "file", lambda out: out.write(b"x"))
     assert (tmp_path / "file").exists() != matters
 
 

@@ -20,7 +20,7 @@ import torch
 
 from alexlib.config import Config, config_at, config_from, runs_root
 from alexlib.data.images import Images
-from alexlib.files import lock
+from alexlib.files import atomic_write, lock
 from alexlib.models import build
 from alexlib.study import features
 from alexlib.study.records import append, provenance, row_of, try_place
@@ -123,7 +123,7 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
                 save_model(folder, model)
             if trained_now:
                 save = partial(np.savez_compressed, **found)
-                checkpoint.atomic_write(folder / "test.npz", save)
+                atomic_write(folder / "test.npz", save)
                 row = row_of(job.as_dict(), train, test, folder, history, about)
                 _write_json(folder / "row.json", row)
     row, found = from_first(_kept(folder) if rank() == 0 else None)
@@ -247,4 +247,4 @@ def _kept(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def _write_json(file: Path, value) -> None:
-    checkpoint.atomic_write(file, lambda out: out.write(json.dumps(value).encode()))
+    atomic_write(file, lambda out: out.write(json.dumps(value).encode()))

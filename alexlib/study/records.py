@@ -19,10 +19,9 @@ import pandas as pd
 import torch
 
 from alexlib.config import reports_root, runs_root
-from alexlib.files import lock, try_writing
+from alexlib.files import atomic_write, lock, try_writing
 from alexlib.study import measures
 from alexlib.study.variants import block_of, chosen_rate, on_gpu
-from alexlib.training.checkpoint import atomic_write
 from alexlib.training.distributed import world
 from alexlib.training.machine import commit, device_name
 

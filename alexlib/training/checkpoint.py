@@ -5,13 +5,12 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from alexlib.config import Config
-from alexlib.files import sync
+from alexlib.files import atomic_write
 from alexlib.training.distributed import from_first, rank
 
 LAST, BEFORE, DAMAGED = "checkpoint.pt", "checkpoint.before.pt", "checkpoint.damaged.pt"
@@ -20,26 +19,6 @@ SAVE_EVERY = 300  # seconds between the checkpoints of an epoch
 
 class CheckpointWarning(UserWarning):
     """A checkpoint is damaged or could not be written."""
-
-
-def atomic_write(file: Path, fill: Callable, before: Path | None = None) -> None:
-    """Write a file atomically: temporary file, fsync, rename.
-
-    Args:
-        fill: called with the temporary file, open for bytes.
-        before: a file of this name that exists is renamed to it, not replaced.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.part")
-    try:
-        with open(temporary, "wb") as out:
-            fill(out)
-        sync(temporary)
-        if before and file.exists():
-            os.replace(file, before)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class Checkpoints:
