@@ -358,6 +358,18 @@ norms = "lrn", "lrn-top5", "lrn-cifar", "conv2-norms", "conv2-norms-top5", "norm
 results(*norms, *(name for name in card if card[name] in tested and name not in [*norms, *SHOWN]))
 
 # %% [markdown]
+# The runs without norms have the rate that their check chose, and the baseline another one. As a control, the
+# same runs at the rate of the baseline:
+
+# %%
+without = [row for row in done["parts"] if row["variant"] == "no-lrn"]
+sides = {"with": done["baseline"], "without": without, "without, control": done["same-rate"]}
+frame = pd.concat([records.rows(some).assign(norms=name) for name, some in sides.items()])
+rows = frame.groupby(["norms", "lr"], sort=False).top1.agg(["count", "mean", "min", "max"]).reset_index()
+rows[["mean", "min", "max"]] = rows[["mean", "min", "max"]].map("{:.2f}".format)
+table("norms | rate | runs on 100 classes | mean test error, % | least | largest", rows.values)
+
+# %% [markdown]
 # ### 4.3 The ratio of Figure 1 against its target
 #
 # The same runs, at the rates that are best for the paper's target. A ratio needs its target beside it.
