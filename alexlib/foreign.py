@@ -1,7 +1,8 @@
 """Weights from other programs and for them.
 
-`read` opens files that others made: checkpoints of torchvision's `alexnet`, and Caffe's net from
-the ONNX Model Zoo. Neither kind can run code. `export` writes a net for other programs.
+`torchvision` and `caffe` open files that others made, without running code in them. Both return the
+fields `model`, `mean`, `std` and `origin` of a `weights.Trained`; for a file of another kind they
+raise ValueError, which says what is in it. `export` writes a net for other programs.
 """
 
 import copy
@@ -26,14 +27,6 @@ from alexlib.models.layers import Dropout
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 CAFFE = PAPER.replace("caffe", input=227, lrn_k=1.0, lrn_alpha=1e-4 / 5, dropout=0.0)
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # in checkpoints, keys of the net itself
-
-
-def read(file: Path) -> dict:
-    """The fields `model`, `mean`, `std` and `origin` of a net for `weights.Trained`.
-
-    Raises ValueError for a file of another kind; the message says what is in it.
-    """
-    return caffe(file) if file.suffix == ".onnx" else torchvision(file)
 
 
 def caffe(file: Path, config=CAFFE) -> dict:

@@ -107,7 +107,7 @@ def load(source, classes=()) -> Trained:
         return _of_folder(folder)
     if path.is_dir():
         raise ValueError(f"{path} is not the folder of a run: it has no {CONFIG}")
-    fields = foreign.read(path)
+    fields = foreign.caffe(path) if path.suffix == ".onnx" else foreign.torchvision(path)
     n, names, ids = fields["model"].fc8.out_features, tuple(classes), ()
     if len(names) not in (0, n):
         raise ValueError(f"{path} has {n} classes: give as many names, not {len(names)}")

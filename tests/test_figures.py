@@ -1,7 +1,6 @@
 """Figures draw the numbers and images that they are given."""
 
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,9 +124,3 @@ def test_names_of_classes_in_any_script_are_drawn_with_one_warning_at_most(tmp_p
         figures.predictions(pixels[0], labels[0], np.eye(4), names).savefig(tmp_path / "2.png")
     assert len({str(warning.message) for warning in caught}) <= 1
     assert fonts.drawable(["$5 or $_^{"]) == [r"\$5 or \$_^{"]
-
-
-def test_installed_fonts_follow_matplotlibs_own(monkeypatch):
-    found = [SimpleNamespace(name=name) for name in ("SimHei", "Courier", "Noto Sans CJK JP")]
-    monkeypatch.setattr(fonts.font_manager.fontManager, "ttflist", found)
-    assert fonts.family() == ["sans-serif", "Noto Sans CJK JP", "SimHei"]

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -141,12 +140,6 @@ def test_a_resumed_run_has_the_threads_it_began_with(threads, monkeypatch, tmp_p
     assert train(3, folder=tmp_path, finish=1, progress=False) == 3
     assert train(1, folder=tmp_path, progress=False) == 3
     assert train(1, progress=False) == 1
-
-
-def test_the_first_line_says_device_threads_and_precision(capsys):
-    loop.fit(build(TINY), images(), images(9, seed=1), TINY.replace(precision="fp32"))
-    first = capsys.readouterr().err.splitlines()[0]
-    assert re.fullmatch(r"device cpu, (1 thread|\d+ threads), precision fp32", first)
 
 
 @pytest.mark.parametrize("variable", ["ALEXLIB_REPORTS", "ALEXLIB_RUNS"])

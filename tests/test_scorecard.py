@@ -283,17 +283,34 @@ def test_the_colour_of_towers_is_asked_of_every_long_run(p, verdict):
     assert entry([short], "colour-towers")["verdict"].startswith("regime not reached")
 
 
+def look_at(run, **measured):
+    """A row of notebook 05 about a run."""
+    of = {key: run[key] for key in ("study", "variant", "seed", "started")}
+    about = {"study": "05_features", "scale": run["scale"], "queries": 9, "among": 99}
+    return about | {"run": of, "measured": measured}
+
+
 def test_measurements_of_a_net_count_once_and_beside_their_run_alone():
     run, other = made("source2012", 3, study="04_train"), made("source2012", 4, study="04_train")
-    look = {"study": "05_features", "scale": run["scale"], "queries": 9, "among": 99}
-    look["run"] = {key: run[key] for key in ("study", "variant", "seed", "started")}
-    bad, good = ({"measured": {"neighbours": [x, x - 1, x + 1]}} for x in (-9.0, 30.0))
-    (line,) = entry([run, other, look | bad, look | good], "neighbours")["lines"]
+    bad, good = (look_at(run, neighbours=[x, x - 1, x + 1]) for x in (-9.0, 30.0))
+    (line,) = entry([run, other, bad, good], "neighbours")["lines"]
     assert (line["value"], line["rows"], line["n"]) == (30, [run], (1,))
     assert line["verdict"] == "cannot tell; one net"
-    withdrawn = look | good | {"withdrawn": {"neighbours": "why"}}
-    for rows in ([other, look | good], [run, withdrawn]):
+    for rows in ([other, good], [run, good | {"withdrawn": {"neighbours": "why"}}]):
         assert entry(rows, "neighbours")["lines"] == []
+
+
+@pytest.mark.parametrize(("values", "verdict"), [((3, 4, 5), "agrees"), ((1, 3, 5), "cannot tell")])
+def test_measurements_of_several_nets_are_judged_by_their_mean(values, verdict):
+    nets = [made("source2012", seed, study="04_train") for seed in range(3)]
+    intervals = ([x, x - 0.3, x + 0.3] for x in values)  # more than 1 is claimed
+    looks = [
+        look_at(net, **{"neighbours-pixels": x}) for net, x in zip(nets, intervals, strict=True)
+    ]
+    (line,) = entry(nets + looks, "neighbours-pixels")["lines"]
+    ends = student(np.mean(values), np.var(values, ddof=1) / 3, 2, (0.3 / 1.96) ** 2, 9)
+    assert [line[key] for key in ("value", "low", "high")] == pytest.approx(ends, rel=1e-3)
+    assert (line["n"], line["verdict"]) == ((3,), verdict)
 
 
 def test_runs_needed_and_effects_in_points():

@@ -6,7 +6,9 @@ A rule takes a claim and `Rows` and yields lines. A line is a dict:
     paper, log, later (numbers of others); verdict; rows (those it rests on), study, scale
 """
 
+import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -155,11 +157,16 @@ def halving(claim: Claim, rows: Rows):
     In points of total variation distance, over the nets of a scale.
     """
     for pairs in grouped(rows.measured("halving"), lambda pair: pair[0]["scale"]):
-        gain, _, high = 100 * np.transpose([row["values"]["gain"] for row, _ in pairs])
-        images = float(np.mean(((high - gain) / 1.96) ** 2))
-        found = difference([gain], [gain], images, pairs[0][0]["n"])
+        gains = 100 * np.array([row["values"]["gain"] for row, _ in pairs])
+        found = _over_nets(gains, pairs[0][0]["n"])
         name = "distance of one dropout net minus that of the halved net"
         yield line(claim, name, [run for _, runs in pairs for run in runs], found)
+
+
+def _over_nets(measured, images: int) -> Estimate:
+    """The mean over nets of a measure; of each net its value, low and high over some images."""
+    value, low, high = np.transpose(measured)
+    return difference([value], [value], float(np.mean(((high - low) / 3.92) ** 2)), images)
 
 
 def relu_race(claim: Claim, rows: Rows):
@@ -197,12 +204,8 @@ def colour(claim: Claim, rows: Rows):
         counted = long or group
         found = proportion(sum(row["colour"]["p"] < 0.05 for row in counted), len(counted))
         share, low, _ = found
-        if share < 100:
-            verdict = verdicts.OPPOSITE
-        elif low > 50:
-            verdict = verdicts.AGREES
-        else:
-            verdict = CANNOT_TELL
+        verdict = verdicts.AGREES if low > 50 else CANNOT_TELL
+        verdict = verdict if share == 100 else verdicts.OPPOSITE
         if not long:
             verdict = f"{REGIME}; {max(updates):,} updates of the paper's 840,000"
         made = line(claim, "runs whose towers differ", group, found, verdict)
@@ -210,16 +213,24 @@ def colour(claim: Claim, rows: Rows):
 
 
 def features(claim: Claim, rows: Rows):
-    """What notebook 05 measured of a net; of measurements on as many images the last one."""
+    """What notebook 05 measured, over the nets of a config; of equal measurements the last one."""
     key = claim.options["quantity"]
     last = {str((r["run"], r["queries"], r["among"])): r for r in rows if "measured" in r}
+    groups = defaultdict(list)
     for look in last.values():
-        for run in rows.runs(look["run"]):
-            if key in look["measured"] and key not in look.get("withdrawn", {}):
-                name = f"{run['variant']}, seed {run['seed']}"
-                name += f": {look['queries']:,} images among {look['among']:,}"
-                made = line(claim, name, [run], look["measured"][key])
-                yield made | {"study": look["study"]}
+        if key in look["measured"] and key not in look.get("withdrawn", {}):
+            for run in rows.runs(look["run"]):
+                alike = look["queries"], look["among"], place(run), str(run["config"])
+                groups[alike].append((look, run))
+    for (queries, among, *_), group in groups.items():
+        looks, runs = zip(*group, strict=True)
+        name = f"{runs[0]['variant']}: {queries:,} images among {among:,}"
+        found, said = looks[0]["measured"][key], ""
+        if len(group) > 1:
+            found = _over_nets([look["measured"][key] for look in looks], queries)
+            above = found.value - claim.options.get("more_than", 0)
+            said = verdicts.verdict(dataclasses.replace(found, value=above), None)
+        yield line(claim, name, list(runs), found, said) | {"study": looks[0]["study"]}
 
 
 RULES = {
