@@ -103,20 +103,21 @@ lengths, bits = (8, 16, 32, 64, 128, 256), 32  # of codes; the closing table com
 # ## The net and the images
 
 # %%
-source, side = options["data"] or chosen.source, chosen.side_for(job.config)
-training, test = prepare.load(source, side, options["on_error"])
+others = options["weights"]
+net = weights.load(others) if others else None
+side = net.side if others else chosen.side_for(job.config)  # of the images, pixels
+training, test = prepare.load(options["data"] or chosen.source, side, options["on_error"])
 if min(len(training), options["among"] or 6) < 6 or len(test) < 9 or options["queries"] == 1:
     raise ValueError("expected at least 6 training images (also in `among`), 9 test images and 2 `queries`")
 job = replace(job, config=job.config.replace(classes=len(training.classes)))
 begun = options["folder"] and not (runs_root() / options["folder"] / "row.json").exists()
 if begun:
     run = runs.weights_so_far(options["folder"], training, test, device)
-elif not options["weights"]:
+elif not others:
     run = runs.run(job, training, test, device=device, name=options["folder"] or None)
 
 # %%
-others = options["weights"]
-net = weights.load(others or run.folder)
+net = net or weights.load(run.folder)
 net.model.to(device.split(",")[0])
 size, towers = len(net.mean), getattr(getattr(net.model, "net", None), "towers", 1)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.models import alexnet
 
 from alexlib import __main__, report
 from alexlib.config import ROOT, runs_root
@@ -29,7 +31,7 @@ def command(capsys):
 @pytest.fixture
 def images(tmp_path):
     """A folder with two classes of noise."""
-    for split, n in (("train", 12), ("val", 4)):
+    for split, n in (("train", 12), ("val", 5)):
         for label in range(2):
             folder = tmp_path / "set" / split / "ab"[label]
             folder.mkdir(parents=True)
@@ -83,6 +85,13 @@ def test_a_trained_net_predicts_is_exported_and_started_from(command, images, tm
     assert Path(output.split()[-1]) != folder and "weights" in output.split()[-1]
     (row,) = (row for row in records.read("04_train") if "weights" in row)
     assert not records.are_evidence([row])
+
+
+@pytest.mark.slow
+def test_notebook_05_shows_weights_of_others_at_the_size_that_they_need(command, images, tmp_path):
+    torch.save(alexnet(num_classes=2).state_dict(), tmp_path / "w.pth")
+    given = ["-p", "data", images, "-p", "weights", str(tmp_path / "w.pth")]
+    assert command("report", "05", *given, "--out", str(tmp_path / "five.ipynb"))[0] == 0
 
 
 def test_a_grid_is_resumed_listed_and_compared_and_says_what_failed(command, images, monkeypatch):

@@ -172,11 +172,10 @@ def test_energy_of_kernels_against_sums_over_bins():
 
 
 def test_colourfulness_is_the_share_off_the_grey_axis():
-    kernels = torch.stack(
-        [spot(2, c) for c in (GREY, RED, RED_GREEN, (2, 1, 0))] + [0 * spot(2, RED)]
-    )
+    kernels = [spot(2, colour) for colour in (GREY, RED, RED_GREEN, (2, 1, 0), (0, 0, 0))]
     expected = [0, 2 / 3, 1, 1 - 3 / 5, 0]  # 1 - (r + g + b)^2 / 3 (r^2 + g^2 + b^2)
-    assert features.colourfulness(kernels).tolist() == pytest.approx(expected, abs=1e-6)
+    found = features.colourfulness(torch.stack(kernels))
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_towers_colours_are_compared_by_all_divisions_of_the_kernels(net):
@@ -225,9 +224,8 @@ def test_precision_of_ties_is_the_mean_over_all_choices():
     same = torch.tensor([[True, False, True, True, False, False, True]])
     for k in range(1, 8):
         nearer = [j for j in range(7) if (distances[0] <= distances[0, j]).sum() <= k]
-        tied = [
-            j for j in range(7) if j not in nearer and (distances[0] < distances[0, j]).sum() < k
-        ]
+        others = [j for j in range(7) if j not in nearer]
+        tied = [j for j in others if (distances[0] < distances[0, j]).sum() < k]
         choices = [nearer + list(some) for some in itertools.combinations(tied, k - len(nearer))]
         expected = np.mean([[same[0, j].item() for j in choice] for choice in choices])
         assert features.precision(distances, same, k).item() == pytest.approx(expected), k

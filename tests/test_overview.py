@@ -58,9 +58,8 @@ def row(wrong, test="same"):
 def test_the_interval_is_mcnemars_on_the_same_images_and_wider_on_others():
     a = np.arange(2000) % 4 == 0
     b = a ^ (np.arange(2000) % 40 == 1)  # wrong on 50 more
-    paired, other = (
-        overview._difference(row(a), row(b, test), "top1", "centre") for test in ("same", "other")
-    )
+    others = [row(b, test) for test in ("same", "other")]
+    paired, other = (overview._difference(row(a), x, "top1", "centre") for x in others)
     d = 100 * (b * 1.0 - a)
     wald = stats.norm.interval(0.95, d.mean(), d.std() / 2000**0.5)
     assert paired[:3] == pytest.approx((25, 27.5, 2.5))
