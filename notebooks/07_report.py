@@ -368,7 +368,8 @@ sides = {"with": done["baseline"], "without": without, "without, control": done[
 frame = pd.concat([records.rows(some).assign(norms=name) for name, some in sides.items()])
 means = frame.groupby(["norms", "lr"], sort=False)[["top1", "training"]].agg(["count", "mean", "std"])
 rows = [
-    (*key, int(x.iloc[0]), *(f"{value:.2f}" for value in x.iloc[[1, 2, 4]])) for key, x in means.T.items()
+    (*key, int(x.iloc[0]), *(f"{value:.2f}".replace("nan", "-") for value in x.iloc[[1, 2, 4]]))
+    for key, x in means.T.items()
 ]
 table("norms | rate | runs on 100 classes | test error, % | standard deviation | training error, %", rows)
 
