@@ -41,9 +41,7 @@
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, cifar10, imagenette128, miniimagenet, imagenette or imagenet
-group: str = (
-    "dropout"  # all, or some of: lrn dropout augmentation towers pooling depth size length images decay init
-)
+group: str = "dropout"  # all, or some of: lrn dropout augmentation towers pooling depth size decay init
 epochs: int = 8  # of each run; 0: the scale's own
 seeds: int = 2  # runs of each variant, with seeds 0, 1, ...; intervals need at least two
 fields: dict = {"input": 64, "validation": 0.1}  # other fields of the config (docs/design.md)

@@ -244,7 +244,7 @@ figures.learning_curves(curves, 0.9, panel, target) if relu and tanh else Markdo
 # yet a verdict: the regime counts as well.* Response normalisation has section 4.2.
 
 # %%
-rest = "crops-overfit", "colour-pca", "remove-middle", "remove-conv", "weight-decay", "larger-nets"
+rest = "crops-overfit", "colour-pca", "remove-middle", "remove-conv", "weight-decay"
 results("two-gpus", "two-gpus-top5", "overlap", "overlap-top5", "overlap-overfit", *rest)
 
 # %%
@@ -287,7 +287,16 @@ names[-1] = "halved minus geometric, points"
 table(" | ".join(names), [(row[0], *(f"{value:.3f}" for value in row[1:])) for row in means.values])
 
 # %% [markdown]
-# ### 3.4 Ten views, averages of nets, learned features, facts
+# ### 3.4 Size, length, images
+#
+# Larger nets, longer training and more images help, the paper says (sections 1 and 7). Here each is halved:
+# the width of all layers, the epochs, and the images at an equal number of updates.
+
+# %%
+results("larger-nets", "longer-training", "longer-training-top5", "more-data")
+
+# %% [markdown]
+# ### 3.5 Ten views, averages of nets, learned features, facts
 
 # %%
 views = "ten-views", "ten-views-top5", "five-nets", "five-nets-top5", "error-2012", "error-2012-top5"
@@ -454,10 +463,14 @@ baseline,no-lrn,lrn-conv1-only,no-colour-noise,no-crops-flips,one-tower,non-over
 readings-source2012 report 05 --scale imagenette -p spec source2012 -p epochs 12"""
 
 # %%
-commands = {b.id: f"protocol {b.id}" for b in blocks} | dict(x.split(" ", 1) for x in closed.splitlines())
-sources = [(entry, variants.block_of(entry["lines"][0]["rows"][-1]).id) for entry in tested]
-groups = measures.grouped(sources, lambda pair: pair[1])
-rows = [(listed(e for e, _ in group), f"`python -m alexlib {commands[group[0][1]]}`") for group in groups]
+commands, order = dict(x.split(" ", 1) for x in closed.splitlines()), [block.id for block in blocks]
+used = [{variants.block_of(row).id for row in entry["lines"][0]["rows"]} for entry in tested]
+sources = [" ".join(sorted(ids, key=order.index)) for ids in used]
+groups = measures.grouped(zip(tested, sources, strict=True), lambda pair: pair[1])
+said = [
+    (listed(e for e, _ in group), commands.get(ids := group[0][1], f"protocol {ids}")) for group in groups
+]
+rows = [(claims, f"`python -m alexlib {command}`") for claims, command in said]
 
 # %% [markdown]
 # Learned features are measured by notebook 05 on one of these runs; RUN is its folder.
