@@ -400,27 +400,36 @@ table("training error to be reached, % | epochs of tanh / epochs of ReLU (95 %)"
 # errors, ten views; no claim of the paper is about them, so that there are no verdicts.
 
 # %%
-arms = [measures.ended(done[block.id]) for block in blocks if block.study == "04_readings"]
-errors = [[measures.test_error(row) for row in arm] for arm in arms]
 CONTRASTS = """paper minus source2012, mean of both schedules: .5 .5 -.5 -.5
 plateau minus four steps, mean of both configs: .5 -.5 .5 -.5
 interaction (the second line in paper minus that in source2012): 1 -1 -1 1"""
 
 
 # %%
-def contrast(weights):
-    """A contrast of the four arms, in points."""
+def contrast(name, arms, weights):
+    """A line about a contrast of the test errors of some arms, in points."""
+    errors = [[measures.test_error(row) for row in arm] for arm in arms]
     images = measures.image_part([(arm, "ten") for arm in arms], "top1", weights=weights)
-    return verdicts.difference(errors, errors, *images, weights=weights).shown()
+    e = verdicts.difference(errors, errors, *images, weights=weights).shown()
+    numbers = (f"{e[key]:.2f}" for key in ("value", "low", "high", "detectable"))
+    return name, *numbers, " + ".join(str(len(arm)) for arm in arms)
 
+
+HEAD = "contrast, points | value | low (95 %) | high | detectable | runs"
 
 # %%
+arms = [measures.ended(done[block.id]) for block in blocks if block.study == "04_readings"]
 pairs = [line.split(": ") for line in CONTRASTS.splitlines() if all(arms)]
-shown = {name: contrast([float(x) for x in weights.split()]) for name, weights in pairs}
-rows = [
-    (name, *(f"{e[key]:.2f}" for key in ("value", "low", "high", "detectable"))) for name, e in shown.items()
-]
-table("contrast, points | value | low (95 %) | high | detectable", rows)
+table(HEAD, [contrast(name, arms, [float(x) for x in weights.split()]) for name, weights in pairs])
+
+# %% [markdown]
+# ### 4.5 bf16 against fp32
+#
+# All runs above have matrix products in bf16. As a control, some were made again in fp32 with the same seeds.
+
+# %%
+arms = [measures.ended(done[name]) for name in ("fp32", "length")]
+table(HEAD, [contrast("test error in fp32 minus that in bf16", arms, [1, -1])] if all(arms) else [])
 
 # %% [markdown]
 # ## 5 Discussion

@@ -90,12 +90,12 @@ def carry_out(blocks: list[str] | None = None, jobs: int = 2, device: str = "cpu
     It can be stopped at any time; the same call resumes. Each run has one thread.
 
     Args:
-        blocks: ids in tables/protocol.toml; None: all that are not closed and that the protocol
-            has for this kind of device, in their order.
+        blocks: ids in tables/protocol.toml; None: all that are not closed, name their variants and
+            are for this kind of device, in their order.
         jobs: runs at a time.
     """
     torch.set_num_threads(1)
-    open_ones = [block for block in BLOCKS if not block.closed]
+    open_ones = [block for block in BLOCKS if block.variants and not block.closed]
     known = {block.id: block for block in open_ones if block.gpu == (device != "cpu")}
     if unknown := set(blocks or ()) - set(known):
         raise ValueError(f"unknown block {min(unknown)!r}: valid ones: {', '.join(known)}")
