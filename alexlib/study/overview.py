@@ -103,9 +103,8 @@ def compare(a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Returns:
         Settings: columns a and b. Errors, %: a, b, the difference b - a with its 95 % interval
-        (low, high), the number of test images, and whether the two runs had the same ones (paired).
-        On the same images the correlation of their hits makes the interval narrower. It counts the
-        choice of test images, not the seeds. No lines if a run is not finished.
+        (low, high), and the number of test images of a. The interval counts the choice of test
+        images, not the seeds; NaN if the runs had other ones. No lines if a run is not finished.
     """
     table = listing()
     rows = [_find(table, name) for name in (a, b)]
@@ -114,7 +113,7 @@ def compare(a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     known = [(e, v) for e, v in ERRORS if all(v in row["metrics"] for row in rows)]
     names = [f"{error.replace('p', 'p-')}, {views}" for error, views in known]
     errors = [_difference(*rows, error, views) for error, views in known]
-    columns = ["a", "b", "difference", "low", "high", "images", "paired"]
+    columns = ["a", "b", "difference", "low", "high", "images"]
     return settings, pd.DataFrame(errors, names, columns)
 
 
@@ -136,21 +135,16 @@ def _settings(row: dict) -> pd.Series:
 
 
 def _difference(a: dict, b: dict, error: str, views: str) -> tuple:
-    """An error of two runs and their difference b - a, with a 95 % interval.
+    """An error of two runs and their difference b - a, with the 95 % interval of Bonett and Price.
 
-    On the same images that of Bonett and Price (2012), else that of Agresti and Caffo (2000): two
-    images are added, of which each run gets one wrong, so that few images give a wide interval.
+    Their interval (2012) is for the same images; two are added, of which each run gets one wrong,
+    so that few images give a wide interval.
     """
     p, q = (measures.test_error(row, error, views) for row in (a, b))
-    sizes = [row["metrics"][views]["n"] for row in (a, b)]
-    paired = all("hits" in row for row in (a, b)) and a["data"]["test"] == b["data"]["test"]
-    if paired:
+    low = high = math.nan
+    if all("hits" in row for row in (a, b)) and a["data"]["test"] == b["data"]["test"]:
         of_a, of_b = (measures.wrong(row, error, views) * 1 for row in (a, b))
         gaps = np.append(of_b - of_a, [1, -1])
-        middle, variance = gaps.mean(), gaps.var() / len(gaps)
-    else:
-        shares = [(x / 100 * n + 1) / (n + 2) for x, n in zip((p, q), sizes, strict=True)]
-        middle = shares[1] - shares[0]
-        variance = sum(x * (1 - x) / (n + 2) for x, n in zip(shares, sizes, strict=True))
-    low, high = (100 * (middle + z * variance**0.5) for z in (-1.96, 1.96))
-    return p, q, q - p, low, high, sizes[0] if paired else tuple(sizes), paired
+        half = 1.96 * (gaps.var() / len(gaps)) ** 0.5
+        low, high = (100 * (gaps.mean() + side) for side in (-half, half))
+    return p, q, q - p, low, high, a["metrics"][views]["n"]

@@ -25,7 +25,7 @@ from alexlib.data.images import generator
 from alexlib.models import build
 from alexlib.models.layers import ACTIVATIONS, Dropout, LocalResponseNorm, SpatialResponseNorm
 from alexlib.paper import TABLES
-from alexlib.training.optim import learning_rates, make_optimizer
+from alexlib.training.optim import make_optimizer
 
 # ---- variants ------------------------------------------------------------------------------------
 
@@ -103,8 +103,6 @@ def differences(config: Config) -> dict:
     weighted = [stage for stage in stages.values() if hasattr(stage, "weight")]
     optimizer = make_optimizer(model, config.train)
 
-    t, done = config.train, [{"val_top1": 1.0}] * config.train.epochs  # of a run so far
-
     found = {"stages": [], **{kind: [] for kind in KINDS}}
     for name, stage in stages.items():
         is_activation = isinstance(stage, KINDS["activations"])  # e.g. "relu1": its number counts
@@ -118,8 +116,8 @@ def differences(config: Config) -> dict:
         "spread": [stage.weight.std().item() for stage in weighted],
         "biases": [stage.bias.mean().item() for stage in weighted],
         "decay": [group["weight_decay"] for group in optimizer.param_groups],
-        "rates": [learning_rates(t, done[:epoch]) for epoch in range(t.epochs)],
-        "held out": t.validation,
+        "epochs": config.train.epochs,
+        "held out": config.train.validation,
         "windows": _differ(replace(config.augment, colour="none")),
         "colours": _differ(replace(config.augment, crop="centre", flip=False)),
     }
