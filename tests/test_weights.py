@@ -124,11 +124,9 @@ def test_checkpoints_of_usual_training_scripts_are_read(tmp_path, vision, made):
     torch.save(made(vision.state_dict()), tmp_path / "w.pth.tar")
     net = load(tmp_path / "w.pth.tar")
     assert net.classes == tuple(f"class {i}" for i in range(7)) and net.ids == ()
-    state = vision.state_dict()
-    torch.testing.assert_close(
-        net.model.fc8.weight, state["classifier.6.weight"], rtol=1e-3, atol=1e-6
-    )
-    torch.testing.assert_close(net.model.conv2.bias, state["features.3.bias"], rtol=1e-3, atol=1e-6)
+    state, near = vision.state_dict(), {"rtol": 1e-3, "atol": 1e-6}
+    torch.testing.assert_close(net.model.fc8.weight, state["classifier.6.weight"], **near)
+    torch.testing.assert_close(net.model.conv2.bias, state["features.3.bias"], **near)
 
 
 def test_torchvisions_net_computes_what_torchvision_does(tmp_path, vision):
@@ -316,9 +314,8 @@ def test_an_export_that_computes_something_else_is_not_written(tmp_path, monkeyp
 def test_a_net_that_starts_from_another_computes_the_same(folders, capsys):  # noqa: F811
     wide = TINY.replace(precision="fp32", epochs=0)
     first = runs.run(Job("99_try", "first", wide, "cifar10"), TRAIN, TEST)
-    started = runs.run(
-        Job("99_try", "second", wide, "cifar10", 1, weights.identity(first.folder)), TRAIN, TEST
-    )
+    second = Job("99_try", "second", wide, "cifar10", 1, weights.identity(first.folder))
+    started = runs.run(second, TRAIN, TEST)
     assert "not copied: nothing" in capsys.readouterr().out
     assert (started.probabilities["centre"] == first.probabilities["centre"]).all()
     assert "weights" not in first.row and started.row["weights"].startswith(str(first.folder))
