@@ -104,8 +104,8 @@ Markdown(
 #
 # A variant is the baseline with a few fields replaced. Before anything is trained, both nets are built and
 # compared: layers, shapes, norms, pools, dropout, the size of the initial weights, the optimizer's weight
-# decay, and whether copies of one image get different windows and colours. Exactly what the variant names
-# must differ.
+# decay, the epochs, the share of images held out, and whether copies of one image get different windows and
+# colours. Exactly what the variant names must differ.
 
 # %%
 about = variants.VARIANTS
