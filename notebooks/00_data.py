@@ -68,7 +68,7 @@ from alexlib.data.prepare import load
 # 50,000 validation images.
 
 # %%
-names = ("pictures_train", "pictures_val", "pictures_test", "classes", "side")
+names = ("images_train", "images_val", "images_test", "classes", "side")
 facts = [paper.CONSTANTS[name] for name in names]
 pd.DataFrame([(f"{fact.value:,}", fact.meaning) for fact in facts], columns=["paper", "meaning"]).style.hide()
 

@@ -330,7 +330,7 @@ table("claim | what it says | paper, top-1 | log, top-1 | log, top-5 | what else
 # %%
 logs = LOGS[(LOGS.data == "2012 val") & (LOGS.views == "ten")].sort_values("top1", ignore_index=True)
 near, top1 = logs.run.isin(CLAIMS["run-scatter"].log_note.split(", ")), 100 * logs.set_index("run").top1
-half = 196 * np.sqrt(logs.top1 * (1 - logs.top1) / CONSTANTS["pictures_val"].value)
+half = 196 * np.sqrt(logs.top1 * (1 - logs.top1) / CONSTANTS["images_val"].value)
 figure, axis = figures.new_figure(9, 3.4)
 for some, colour, name in ((~near, figures.BLUE, "other runs"), (near, figures.RED, "near-equal runs")):
     axis.errorbar(100 * logs.top1[some], logs.index[some], xerr=half[some], fmt="o", color=colour, label=name)
@@ -406,13 +406,17 @@ interaction (the second line in paper minus that in source2012): 1 -1 -1 1"""
 
 
 # %%
-def contrast(name, arms, weights):
-    """A line about a contrast of the test errors of some arms, in points."""
+def contrast(arms, weights):
+    """A contrast of the test errors of some arms, in points."""
     errors = [[measures.test_error(row) for row in arm] for arm in arms]
     images = measures.image_part([(arm, "ten") for arm in arms], "top1", weights=weights)
-    e = verdicts.difference(errors, errors, *images, weights=weights).shown()
-    numbers = (f"{e[key]:.2f}" for key in ("value", "low", "high", "detectable"))
-    return name, *numbers, " + ".join(str(len(arm)) for arm in arms)
+    return verdicts.difference(errors, errors, *images, weights=weights).shown()
+
+
+def contrast_row(name, arms, weights):
+    """The same as a line of a table."""
+    found, n = contrast(arms, weights), " + ".join(str(len(arm)) for arm in arms)
+    return name, *(f"{found[key]:.2f}" for key in ("value", "low", "high", "detectable")), n
 
 
 HEAD = "contrast, points | value | low (95 %) | high | detectable | runs"
@@ -420,7 +424,7 @@ HEAD = "contrast, points | value | low (95 %) | high | detectable | runs"
 # %%
 arms = [measures.ended(done[block.id]) for block in blocks if block.study == "04_readings"]
 pairs = [line.split(": ") for line in CONTRASTS.splitlines() if all(arms)]
-table(HEAD, [contrast(name, arms, [float(x) for x in weights.split()]) for name, weights in pairs])
+table(HEAD, [contrast_row(name, arms, [float(x) for x in weights.split()]) for name, weights in pairs])
 
 # %% [markdown]
 # ### 4.5 bf16 against fp32
@@ -429,7 +433,7 @@ table(HEAD, [contrast(name, arms, [float(x) for x in weights.split()]) for name,
 
 # %%
 arms = [measures.ended(done[name]) for name in ("fp32", "length")]
-table(HEAD, [contrast("test error in fp32 minus that in bf16", arms, [1, -1])] if all(arms) else [])
+table(HEAD, [contrast_row("test error in fp32 minus that in bf16", arms, [1, -1])] if all(arms) else [])
 
 # %% [markdown]
 # ## 5 Discussion
