@@ -103,14 +103,19 @@ have = ", ".join({f"`{row['variant']}`": 0 for block in small for row in done[bl
 n, n_all = sum(len(done[block.id]) for block in small), sum(sum(block.variants.values()) for block in small)
 state = "**The study is not complete:**" * (n < n_all)
 
+
+# %% [markdown]
+# **Results.** First the claims that the protocol names as primary.
+
 # %%
 primary = [entry for entry in empirical if entry["claim"].primary]
 lines = [result(entry, entry["lines"][0]) for entry in primary if entry["lines"]]
 size = {"-": "without a size"}
 said = [f"{name} {ours}, paper {size.get(p, p)}: *{told}*" for name, p, _, ours, *_, told in lines]
-Markdown(f"""**Results.** Of the {len(primary)} claims that were named in advance as primary, {len(lines)}
-were tested: {"; ".join(said)}. In all there are {len(card)} claims. {len(facts)} of them are facts, counted
-from the net itself: {counted(facts)}. Of the {len(empirical)} that need runs: {counted(empirical)}. {state}
+Markdown(f"""{len(lines)} of {len(primary)} were tested: {"; ".join(said)}.
+
+In all there are {len(card)} claims. {len(facts)} of them are facts, counted from the net itself:
+{counted(facts)}. Of the {len(empirical)} that need runs: {counted(empirical)}. {state}
 {n} of the {n_all} runs on 100 classes that the protocol lists for CPUs are on record (variants: {have}). A
 claim that needs others is *not tested*, or is judged at a smaller scale.""")
 
