@@ -38,6 +38,8 @@ TESTS = {
     "more-data": ("half-images", "shorter", "error"),
     **{f"remove-middle {i}": (f"no-conv{i}", "baseline", "error") for i in (3, 4, 5)},
 }
+SIZE = "width", "input", "epochs", "batch", "validation"  # of a baseline; a variant may halve one
+HALVED = {("half-width", "width"): 2, ("shorter", "epochs"): 2, ("half-images", "validation"): 0.1}
 NOT_GATED = {"two-gpus", "no-cross-talk", "bias-one", "remove-middle"}
 NOT_GATED |= {"larger-nets", "longer-training", "more-data"}
 SIZES = {  # the paper's, with half a unit of the digit that it prints; "over 1 point" as it stands
@@ -118,8 +120,8 @@ def grouped(rows):
     """Rows that differ in the seed and the learning rate alone, by setting and variant."""
     groups = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        net, train = row["config"]["net"], row["config"]["train"]
-        size = [net["width"], net["input"], train["epochs"], train["batch"], train["validation"]]
+        size = row["config"]["net"] | row["config"]["train"]
+        size = [size[key] * HALVED.get((row["variant"], key), 1) for key in SIZE]
         where = row["study"], row["scale"], row["spec"], row["data"]["train"], *size
         groups[where][row["variant"]].append(row)
     return groups
