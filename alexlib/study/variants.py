@@ -5,6 +5,7 @@ blocks; docs/protocol.md explains both.
 """
 
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -44,13 +45,15 @@ class Variant:
     against: str = "baseline"
 
     def of(self, base: Config) -> Config | None:
-        """The baseline with this change; None if the variant does not exist for its kind of net."""
+        """The baseline with this change; None if it does not exist for this kind or size of net."""
         changes = self.small if isinstance(base.net, Cifar) else self.changes
         if changes is None:
             return None
         values = {row["field"]: row["value"] for row in base.table()}
         halved = {name: type(values[name])(values[name] / 2) for name in self.halves}
-        return base.replace(**changes, **halved)
+        with suppress(ValueError):  # half of the least width, or of one epoch
+            return None if 0 in halved.values() else base.replace(**changes, **halved)
+        return None
 
 
 VARIANTS = {
@@ -103,14 +106,12 @@ def differences(config: Config) -> dict:
     weighted = [stage for stage in stages.values() if hasattr(stage, "weight")]
     optimizer = make_optimizer(model, config.train)
 
-    found = {"stages": [], **{kind: [] for kind in KINDS}}
-    for name, stage in stages.items():
-        is_activation = isinstance(stage, KINDS["activations"])  # e.g. "relu1": its number counts
-        found["stages"].append(name[-1] if is_activation else name)
-        for kind, classes in KINDS.items():
-            if isinstance(stage, classes):
-                found[kind].append(repr(stage))
+    def named(name, stage):  # an activation by its number: "relu1" and "tanh1" are the same stage
+        return name[-1] if isinstance(stage, KINDS["activations"]) else name
+
+    found = {k: [repr(s) for s in model if isinstance(s, kind)] for k, kind in KINDS.items()}
     return found | {
+        "stages": [named(*pair) for pair in stages.items()],
         "shapes": [stage.weight.shape for stage in weighted],
         "padding": [getattr(stage, "padding", ()) for stage in weighted],
         "spread": [stage.weight.std().item() for stage in weighted],
