@@ -301,7 +301,7 @@ table(" | ".join(names), [(row[0], *(f"{value:.3f}" for value in row[1:])) for r
 # ### 3.4 Size, length, images
 #
 # Larger nets, longer training and more images help, the paper says (sections 1 and 7). Here each is halved:
-# the width of all layers, the epochs, and the images at an equal number of updates.
+# the width of all layers, the epochs, and the images at about the same number of updates.
 
 # %%
 results("larger-nets", "longer-training", "longer-training-top5", "more-data")
@@ -477,7 +477,7 @@ table("what a test of the other claims needs | claims", [(g[0]["reason"], listed
 # Each command begins, or goes on with, the runs behind some verdicts. `make paper` then writes this report.
 
 # %%
-closed = """figure-1 report 02 --scale cifar10 -p seeds 3 -p learning_rates 0.001,0.003,0.01,0.03
+elsewhere = """figure-1 report 02 --scale cifar10 -p seeds 3 -p learning_rates 0.001,0.003,0.01,0.03
 augmentation-2026 report 01 --scale imagenette -p seeds 3 -p epochs 48 -p share 0.25 -p batch 64 -p lr 0.005 \
 -p validation 0.2 -p width 0.5
 cifar-lrn study 03_ablations --scale cifar10 --seeds 3 --epochs 24 --set validation 0.1 \
@@ -487,7 +487,7 @@ baseline,no-lrn,lrn-conv1-only,no-colour-noise,no-crops-flips,one-tower,non-over
 readings-source2012 report 05 --scale imagenette -p spec source2012 -p epochs 12"""
 
 # %%
-commands, order = dict(x.split(" ", 1) for x in closed.splitlines()), [block.id for block in blocks]
+commands, order = dict(x.split(" ", 1) for x in elsewhere.splitlines()), [block.id for block in blocks]
 used = [{variants.block_of(row).id for row in entry["lines"][0]["rows"]} for entry in tested]
 sources = [" ".join(sorted(ids, key=order.index)) for ids in used]
 groups = measures.grouped(zip(tested, sources, strict=True), lambda pair: pair[1])
