@@ -23,7 +23,7 @@ def _lend(folder):
 
     Notebook 04 is then opened, not trained again.
     """
-    from alexlib.study.records import provenance
+    from alexlib.training.machine import provenance
 
     os.makedirs(os.path.join(folder, "packs"), exist_ok=True)
     for pack in (ROOT / "runs" / "packs").glob("sample-*"):

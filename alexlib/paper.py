@@ -6,7 +6,6 @@ and run files of 2012 (github.com/computerhistory/AlexNet-Source-Code); each lay
 in notes about learning rates and final errors. This study computed or measured none of this.
 """
 
-import csv
 import tomllib
 from collections import namedtuple
 from dataclasses import dataclass, field
@@ -30,8 +29,7 @@ LOGS = pd.read_csv(TABLES / "logs.csv", dtype={"run": str, "file": str})
 
 # The classes of ILSVRC-2012 in the order of their labels, name by WordNet id (ids as in the devkit,
 # sorted). Names are the first words of the synsets; four that are alike were made different.
-with open(TABLES / "imagenet_classes.csv", encoding="utf-8") as _file:
-    IMAGENET_CLASSES = {row["wnid"]: row["name"] for row in csv.DictReader(_file)}
+IMAGENET_CLASSES = pd.read_csv(TABLES / "imagenet_classes.csv", index_col="wnid").name.to_dict()
 
 # Colour statistics of the ImageNet training images, pixels in 0..255, RGB: `input_meta` (make-data)
 # of github.com/akrizhevsky/cuda-convnet2. COLOUR_STDS are the square roots of the eigenvalues.

@@ -146,7 +146,7 @@ def _execute(path: Path, out: Path, values: dict) -> str:
 def made_with(names: dict, parameters: dict) -> dict:
     """What a notebook was made with; its data sets are found among its variables."""
     from alexlib.data.images import Images  # here, because they import torch
-    from alexlib.study.records import provenance
+    from alexlib.training.machine import provenance
 
     data = {x.fingerprint: x for x in names.values() if isinstance(x, Images)}
     data = [f"{x.name}, {x.split}: {len(x):,} images, {key}" for key, x in data.items()]

@@ -30,7 +30,7 @@ from alexlib.models import build
 from alexlib.paper import IMAGENET_CLASSES
 from alexlib.training import checkpoint
 from alexlib.training.distributed import rank
-from alexlib.training.loop import autocast
+from alexlib.training.machine import autocast
 
 MODEL, CONFIG, MEAN = "model.safetensors", "config.json", "mean.npy"
 

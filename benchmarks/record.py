@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from alexlib.files import atomic_write
-from alexlib.study.records import provenance
+from alexlib.training.machine import provenance
 
 RESULTS = Path(__file__).parent / "results"
 _steps: Iterator = iter(())  # of the case that this process measures

@@ -22,8 +22,7 @@ from torch import nn
 
 from alexlib.config import FIGURE1, PAPER, SOURCE2012
 from alexlib.models import build
-from alexlib.training.loop import autocast
-from alexlib.training.machine import available_threads, keep_freed_memory
+from alexlib.training.machine import autocast, available_threads, keep_freed_memory
 from alexlib.training.optim import make_optimizer
 from record import in_processes, record, times
 

@@ -69,14 +69,13 @@ from alexlib.data.images import generator
 from alexlib.data.prepare import load
 from alexlib.models import build
 from alexlib.study import measures, runs, scorecard
-from alexlib.training import loop
-from alexlib.training.machine import pick_device
+from alexlib.training import loop, machine
 
 # %% [markdown]
 # A wrong value fails in the next cell, before anything is loaded, with a list of the valid ones.
 
 # %%
-device = pick_device(options["device"])
+device = machine.pick_device(options["device"])
 base = config_at(spec, scale, epochs=epochs or None, **fields)
 size = base.net.input
 
@@ -445,7 +444,7 @@ x = plain()
 
 
 def step():
-    with loop.autocast(device, base.train.precision):
+    with machine.autocast(device, base.train.precision):
         scores = model(x).float()
     F.cross_entropy(scores, labels).backward()
 

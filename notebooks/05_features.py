@@ -195,7 +195,7 @@ for row in [] if others else runs.read(scale=job.scale):
     if "colour" in row and row["history"]:
         name = f"{row['study'][:2]} {row['variant']}, seed {row['seed']}"
         found.append((name, row["history"][-1]["step"], *row["colour"]["means"], row["colour"]["p"]))
-for colour in features.tower_colour(net.model).values() if others else ():
+for colour in models.tower_colour(net.model).values() if others else ():
     found.append((net.origin, None, *colour["means"], colour["p"]))
 colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "p"])
 
@@ -213,6 +213,27 @@ axis.set(xlabel="mean share of a kernel's energy off the grey axis", xlim=0)
 axis.legend(bbox_to_anchor=(1, 1))
 axis.invert_yaxis()
 figure if len(colours) else Markdown("*There is no run with two towers.*")
+
+# %% [markdown]
+# The same for this run, after each epoch. Where the towers specialise, the two curves part.
+
+# %%
+epochs = [epoch for epoch in ([] if others else run.row["history"]) if "colour" in epoch]
+means = [epoch["colour"]["means"] for epoch in epochs]
+curves = pd.DataFrame(means, [epoch["step"] for epoch in epochs], ["tower 1", "tower 2"])
+
+# %%
+figure, axis = figures.new_figure(8, 2.6)
+for tower in curves:
+    axis.plot(curves[tower], "o-", ms=3, color=figures.COLOURS[tower], label=tower)
+
+# %%
+axis.set(xlabel="updates", ylabel="mean colour", ylim=0)
+axis.legend()
+figure if len(curves) else Markdown("*The epochs of this run do not have it.*")
+
+# %% [markdown]
+# How many runs are long enough for the claim:
 
 # %%
 updates = "an unknown number of" if others else f"{run.row['history'][-1]['step']:,}"
@@ -671,7 +692,7 @@ table.style.hide().set_properties(subset=words, **text)
 # 2. **A number.** What is the precision if *all* training images count as neighbours, $k$ = `len(searched)`?
 #    Write it down, then run `features.precision`.
 # 3. **Colour of noise.** Which share of its energy does a kernel of white noise have off the grey axis? Write
-#    down a number, then measure it for 2,000 kernels with `features.colourfulness`. Two towers that were not
+#    down a number, then measure it for 2,000 kernels with `models.colourfulness`. Two towers that were not
 #    trained: how probable is p < 0.05?
 # 4. **Shuffled pixels.** The pixels of all images are shuffled, in the same way for each image. What happens
 #    to the nearest neighbours by pixels, and to those by features? Write down both, then run.

@@ -10,7 +10,7 @@ from torch import nn
 
 from alexlib.config import PAPER, SOURCE2012
 from alexlib.data.images import Images
-from alexlib.models import build
+from alexlib.models import build, colourfulness, tower_colour
 from alexlib.study import features
 from alexlib.training.loop import predict
 from alexlib.weights import describe, load, save_model
@@ -174,19 +174,19 @@ def test_energy_of_kernels_against_sums_over_bins():
 def test_colourfulness_is_the_share_off_the_grey_axis():
     kernels = [spot(2, colour) for colour in (GREY, RED, RED_GREEN, (2, 1, 0), (0, 0, 0))]
     expected = [0, 2 / 3, 1, 1 - 3 / 5, 0]  # 1 - (r + g + b)^2 / 3 (r^2 + g^2 + b^2)
-    found = features.colourfulness(torch.stack(kernels))
+    found = colourfulness(torch.stack(kernels))
     assert found.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_towers_colours_are_compared_by_all_divisions_of_the_kernels(net):
-    values = features.colourfulness(net.model.conv1.weight).numpy()
-    found = features.tower_colour(net.model)["colour"]
+    values = colourfulness(net.model.conv1.weight).numpy()
+    found = tower_colour(net.model)["colour"]
     half = len(values) // 2
     assert found["means"] == pytest.approx([values[:half].mean(), values[half:].mean()])
     divisions = itertools.combinations(values, half)
     gaps = [abs(2 * np.mean(some) - 2 * values.mean()) for some in divisions]  # the first: ours
     assert found["p"] == pytest.approx(np.mean(np.array(gaps) >= gaps[0] - 1e-9))
-    assert features.tower_colour(build(CONFIG.replace(towers=1))) == {}
+    assert tower_colour(build(CONFIG.replace(towers=1))) == {}
 
 
 # ---- images that activate a unit, and what it sees -----------------------------------------------

@@ -15,7 +15,7 @@ from test_loop import SMALL, images
 from alexlib import files
 from alexlib.config import FIGURE1, ROOT, SOURCE2012, config_at
 from alexlib.models import build
-from alexlib.study import records, runs
+from alexlib.study import runs
 from alexlib.training import checkpoint, loop, machine
 from alexlib.training.machine import pick_device, pick_precision, pick_towers
 
@@ -59,7 +59,7 @@ def test_auto_is_resolved_once_and_kept(monkeypatch, tmp_path, speedup, chosen):
     loop.fit(build(TINY), images(), images(9, seed=1), TINY, folder=tmp_path, progress=False)
     state = torch.load(tmp_path / checkpoint.LAST, weights_only=True)
     assert state["settings"]["train.precision"] == chosen and len(probes) == 1
-    with loop.autocast("cpu", "auto"):
+    with machine.autocast("cpu", "auto"):
         assert torch.is_autocast_enabled("cpu") == (chosen == "bf16")
     pick_precision.cache_clear()
 
@@ -186,7 +186,7 @@ def test_the_commit_is_never_that_of_another_repository(monkeypatch, tmp_path):
         root.mkdir(exist_ok=True)
         monkeypatch.setattr(machine, "ROOT", root)
         monkeypatch.setattr(machine, "IS_PROJECT", root != tmp_path)
-        assert records.provenance("cpu")["commit"] == "unknown"
+        assert machine.provenance("cpu")["commit"] == "unknown"
 
 
 def test_installed_without_the_project_folders_are_below_the_working_directory(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from alexlib import report
 from alexlib.config import ROOT, reports_root
 from alexlib.paper import CLAIMS
-from alexlib.study import records, scorecard
+from alexlib.study import runs, scorecard
 
 PARAMETERS = """scale: str = "sample"  # sample or cifar10: the images
 epochs: int = 3  # passes
@@ -97,7 +97,7 @@ def test_a_table_is_text_too_for_reports_as_pdf_and_without_an_address(done):
 def test_a_report_says_what_made_it(done):
     book = json.loads(done.read_text())
     made = book["metadata"]["alexlib"]
-    here = records.provenance("cpu")
+    here = runs.provenance("cpu")
     assert [made[key] for key in KEYS] == [here[key] for key in KEYS]
     assert made["device"].split(",")[0] == here["device"].split(",")[0]  # without the threads
     assert made["data"] == ["tiny, train: 4 images, f1"]
@@ -216,7 +216,7 @@ def test_a_signal_to_a_report_reaches_the_running_cell(tmp_path, number, code):
 
 def test_the_paper_tells_what_the_rows_on_record_say(monkeypatch):
     monkeypatch.setenv("ALEXLIB_REPORTS", str(ROOT / "reports"))
-    rows, text = records.everything(), (ROOT / "reports" / "report.md").read_text()
+    rows, text = runs.everything(), (ROOT / "reports" / "report.md").read_text()
     assert scorecard.fingerprint(rows) in text, "run: make paper"
     lines = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines()]
     told = {line[0]: line for line in lines if len(line) == 8 and line[0] in CLAIMS}

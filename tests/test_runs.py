@@ -16,7 +16,7 @@ import pytest
 import torch
 from test_variants import BASELINES, PARTS, check_of, row_of
 
-from alexlib.config import FIGURE1, ROOT
+from alexlib.config import FIGURE1, ROOT, SOURCE2012
 from alexlib.data.images import Images
 from alexlib.study import records, runs, workers
 from alexlib.study import variants as protocol
@@ -103,20 +103,23 @@ def test_names_depend_on_settings_and_images_and_stay_as_they_are():
 
 
 def test_a_rate_check_is_the_beginning_of_its_run_and_can_be_looked_at(folders):
-    job = Job("99_try", "baseline", TINY, "cifar10")
-    folder = folders / "runs" / runs.run_name(job, TRAIN.fingerprint)
-    runs.check_rate(job, TRAIN, TEST, epochs=1)
+    train, test, two_towers = images(48, "train", 64), images(16, "test", 64), SOURCE2012.net
+    config = replace(TINY, net=two_towers).replace(width=1 / 32, input=48, classes=4)
+    job = Job("99_try", "baseline", config, "cifar10")
+    folder = folders / "runs" / runs.run_name(job, train.fingerprint)
+    runs.check_rate(job, train, test, epochs=1)
     (check,) = runs.read("rates")
     assert (check["of"], check["epochs"], check["metrics"]) == ("99_try", 1, {})
 
     before = contents(folder)
-    seen = runs.weights_so_far(folder.name, TRAIN, TEST)
+    seen = runs.weights_so_far(folder.name, train, test)
     assert contents(folder) == before and runs.read("99_try") == []
     assert seen.row["history"] == check["history"] and "ten" in seen.row["metrics"]
+    assert seen.row["history"][-1]["colour"] == seen.row["colour"]
     saved = checkpoint.weights(folder)
     assert all(torch.equal(value, saved[key]) for key, value in seen.model.state_dict().items())
 
-    assert runs.run(job, TRAIN, TEST).row["history"][:1] == check["history"]
+    assert runs.run(job, train, test).row["history"][:1] == check["history"]
 
 
 # ---- grids ---------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from torch import nn
 
 from alexlib.config import Cifar
-from alexlib.models.alexnet import AlexNet, shapes_and_cost
+from alexlib.models.alexnet import AlexNet, colourfulness, shapes_and_cost, tower_colour
 from alexlib.models.cifar import CifarNet
 from alexlib.models.fast import accelerate
 from alexlib.models.two_gpu import divide
 
-__all__ = ["AlexNet", "CifarNet", "accelerate", "build", "divide", "shapes_and_cost"]
+__all__ = ["AlexNet", "CifarNet", "accelerate", "build", "colourfulness", "divide"]
+__all__ += ["shapes_and_cost", "tower_colour"]
 
 
 def build(config, devices: tuple[str, str] | None = None, fast: bool = True) -> nn.Sequential:

@@ -160,3 +160,26 @@ def shapes_and_cost(config: Config) -> list[dict]:
             }
         )
     return rows
+
+
+def colourfulness(weights):
+    """The share (0..1) of each kernel's energy off the grey axis (red = green = blue), (K,)."""
+    weights = weights.detach().cpu().double().contiguous()
+    off_grey = (weights - weights.mean(1, keepdim=True)).square().sum((1, 2, 3))
+    energy = weights.square().sum((1, 2, 3))
+    return off_grey / energy.clamp(min=torch.finfo(energy.dtype).tiny)
+
+
+def tower_colour(model: nn.Module) -> dict:
+    """Mean `colourfulness` of each tower (6.1), p of a permutation test; {} for one tower."""
+    from scipy import stats  # takes half a second
+
+    if getattr(getattr(model, "net", None), "towers", 1) != 2 or not hasattr(model, "conv1"):
+        return {}
+    towers = colourfulness(model.conv1.weight).view(2, -1).numpy()
+
+    def gap(one, other, axis):
+        return abs(one.mean(axis) - other.mean(axis))
+
+    test = stats.permutation_test(towers, gap, n_resamples=10_000, alternative="greater", rng=0)
+    return {"colour": {"means": towers.mean(1).tolist(), "p": float(test.pvalue)}}

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import nn
 
 from alexlib.data.images import Feed, Images
 from alexlib.foreign import LAYERS as LAYERS
-from alexlib.training.loop import autocast
+from alexlib.training.machine import autocast
 from alexlib.weights import Trained
 
 
@@ -40,11 +39,10 @@ def activations(net: Trained, images: Images, layers, batch: int = 128) -> dict:
 
     A feature map counts as one unit, with its largest value.
     """
-    device = next(net.model.parameters()).device
     found = {name: [] for name in layers}
     with capture(net.model, layers) as outputs, torch.inference_mode():
-        for pixels, _ in Feed(images, device)(torch.arange(len(images)).split(batch)):
-            with autocast(device, net.precision):
+        for pixels, _ in Feed(images, net.device)(torch.arange(len(images)).split(batch)):
+            with autocast(net.device, net.precision):
                 net.model(net.input(pixels))
             for name, output in outputs.items():
                 units = output.flatten(2).amax(2) if output.dim() == 4 else output
@@ -93,7 +91,7 @@ def kernel_energy(weights):
     """
     if weights.shape[1:] != (3, 11, 11):
         raise ValueError(f"kernels of shape {tuple(weights.shape[1:])}: expected (3, 11, 11)")
-    raw = weights.detach().double().cpu()
+    raw = weights.detach().cpu().double()
     kernels, side = raw - raw.mean((2, 3), keepdim=True), 22
 
     def power(x):  # (K, side * side): the spectrum in half cycles per kernel
@@ -117,27 +115,6 @@ def kinds(weights) -> np.ndarray:
     """The kind of each kernel, str (K,): half of its `kernel_energy` or more, else "neither"."""
     grating, blob = kernel_energy(weights).numpy() >= 0.5
     return np.where(grating, "grating", np.where(blob, "blob", "neither"))
-
-
-def colourfulness(weights):
-    """The share (0..1) of each kernel's energy off the grey axis (red = green = blue), (K,)."""
-    weights = weights.detach().double()
-    off_grey = (weights - weights.mean(1, keepdim=True)).square().sum((1, 2, 3))
-    energy = weights.square().sum((1, 2, 3))
-    return off_grey / energy.clamp(min=torch.finfo(energy.dtype).tiny)
-
-
-def tower_colour(model: nn.Module) -> dict:
-    """Mean `colourfulness` of each tower's kernels, p of a permutation test; {} for one tower."""
-    if getattr(getattr(model, "net", None), "towers", 1) != 2 or not hasattr(model, "conv1"):
-        return {}
-    towers = colourfulness(model.state_dict()["conv1.weight"]).cpu().view(2, -1).numpy()
-
-    def gap(one, other, axis):
-        return abs(one.mean(axis) - other.mean(axis))
-
-    test = stats.permutation_test(towers, gap, n_resamples=10_000, alternative="greater", rng=0)
-    return {"colour": {"means": towers.mean(1).tolist(), "p": float(test.pvalue)}}
 
 
 def precision(distances, same, k: int) -> torch.Tensor:

@@ -22,11 +22,11 @@ from alexlib.config import Config, config_at, config_from, runs_root
 from alexlib.data.images import Images
 from alexlib.files import atomic_write, lock
 from alexlib.models import build
-from alexlib.study import features
-from alexlib.study.records import append, provenance, row_of, try_place
+from alexlib.models.alexnet import tower_colour
+from alexlib.study.records import append, row_of, try_place
 from alexlib.training import StuckWarning, checkpoint, loop
 from alexlib.training.distributed import from_first, rank
-from alexlib.training.machine import resolved, set_up
+from alexlib.training.machine import provenance, resolved, set_up
 from alexlib.weights import MEAN, MODEL, describe, find, identity, save_model, start_from
 
 
@@ -235,7 +235,7 @@ def _tested(job: Job, model, train, test, device) -> tuple[dict, dict]:
         "metrics": {v: loop.score(p, test.labels) for v, p in found.items()},
         "training": loop.score(shown, part.labels),
         "hits": hits,
-        **features.tower_colour(model),
+        **tower_colour(model),
     }
     return about, {v: p.astype(np.float16) for v, p in found.items()}
 

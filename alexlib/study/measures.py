@@ -19,7 +19,8 @@ from alexlib.models.layers import Dropout
 from alexlib.study.race import sooner_to_loss
 from alexlib.study.variants import VARIANTS, on_gpu, variants
 from alexlib.study.verdicts import Estimate, difference, image_variance
-from alexlib.training.loop import autocast, hit_bits, hits, score
+from alexlib.training.loop import hit_bits, hits, score
+from alexlib.training.machine import autocast
 
 TEST, TEST5, CENTRE = "test error", "top-5 test error", "test error, centre view"
 OVERFITTING, TRAINING = "overfitting", "training error"

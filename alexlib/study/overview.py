@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from alexlib.config import config_from, runs_root
 from alexlib.study import measures, records
@@ -58,18 +57,11 @@ def _row_in(folder: Path) -> dict:
     """The row of the run in a folder; of an unfinished one with the epochs of its checkpoint."""
     if (folder / "row.json").exists():
         return json.loads((folder / "row.json").read_text())
-    history, file = [], folder / checkpoint.LAST
-    with suppress(Exception):  # missing or damaged
-        history = torch.load(file, "cpu", mmap=True, weights_only=True)["history"]
-    speeds = [epoch["pictures_per_second"] for epoch in history]
-    return {
-        **json.loads((folder / "config.json").read_text()),
-        **json.loads((folder / "provenance.json").read_text()),
-        "metrics": {},
-        "history": history,
-        "seconds": sum(epoch["seconds"] for epoch in history),
-        "pictures_per_second": float(np.median(speeds)) if speeds else math.nan,
-    }
+    history = []
+    with suppress(ValueError):  # damaged
+        history = checkpoint.history(folder)
+    about = [json.loads((folder / name).read_text()) for name in ("config.json", "provenance.json")]
+    return about[0] | about[1] | records.of_epochs(history)
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -8,22 +8,16 @@ runs.
 
 import json
 import math
-import platform
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from alexlib.config import reports_root, runs_root
 from alexlib.files import atomic_write, lock, try_writing
 from alexlib.study import measures
 from alexlib.study.variants import block_of, chosen_rate, on_gpu
-from alexlib.training.distributed import world
-from alexlib.training.machine import commit, device_name
 
 MARKS = ("superseded", "withdrawn")  # fields that are added to a wrong row, with the reason
 
@@ -199,7 +193,7 @@ def _columns(row: dict) -> dict:
         "training": training,
         "overfitting": error("centre", "top1") - training,
         "seconds": row["seconds"],
-        "images_per_second": row["pictures_per_second"],
+        "images_per_second": row["pictures_per_second"] or math.nan,
         "diverged": "diverged" in row,
         "commit": row["commit"],
         "device": row["device"],
@@ -213,12 +207,9 @@ def row_of(run: dict, train, test, folder: Path, history: list[dict], about: dic
     Args:
         run: what was trained, `Job.as_dict`; train, test: its images.
     """
-    speeds = [epoch["pictures_per_second"] for epoch in history]
     return {
         **run,
-        "metrics": {},
-        "history": history,
-        "pictures_per_second": float(np.median(speeds)) if speeds else None,
+        **of_epochs(history),
         "data": {
             "name": test.name,
             "origin": test.origin,
@@ -227,20 +218,17 @@ def row_of(run: dict, train, test, folder: Path, history: list[dict], about: dic
             "pictures": [len(train), len(test)],
             "left_out": len(train.skipped) + len(test.skipped),
         },
-        "seconds": sum(epoch["seconds"] for epoch in history),
         **json.loads((folder / "provenance.json").read_text()),
         **about,
     }
 
 
-def provenance(device: str) -> dict:
-    """Device, versions, commit (with "+" if alexlib was changed since) and time of the start."""
-    versions = {name: metadata.version(name) for name in ("torchvision", "numpy")}
-    versions = {"torch": torch.__version__} | versions
-    names = " + ".join(dict.fromkeys(device_name(part) for part in device.split(",")))
+def of_epochs(history: list[dict]) -> dict:
+    """The fields of the row of a run, also of an unfinished one, that follow from its epochs."""
+    speeds = [epoch["pictures_per_second"] for epoch in history]
     return {
-        "device": names + (f" x {world()}" if world() > 1 else ""),
-        "versions": {"python": platform.python_version(), **versions},
-        "commit": commit(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metrics": {},
+        "history": history,
+        "pictures_per_second": float(np.median(speeds)) if speeds else None,
+        "seconds": sum(epoch["seconds"] for epoch in history),
     }

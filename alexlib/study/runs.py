@@ -27,9 +27,10 @@ from alexlib.study.jobs import (
     run_or_row,
     weights_so_far,
 )
-from alexlib.study.records import append, are_evidence, everything, provenance, read, rows
+from alexlib.study.records import append, are_evidence, everything, read, rows
 from alexlib.study.variants import BLOCKS, Block, chosen_rate
 from alexlib.study.workers import make_all
+from alexlib.training.machine import provenance
 
 __all__ = ["Job", "Run", "carry_out", "check_rate", "grid", "opened", "probabilities", "run"]
 __all__ += ["append", "are_evidence", "everything", "provenance", "read", "rows"]

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from alexlib.config import Config
 from alexlib.data import augment
 from alexlib.data.images import Feed, Images, generator, order
+from alexlib.models.alexnet import tower_colour
 from alexlib.training import CAUSES, Diverged, LossCheck, Progress, Stop, machine, optim
 from alexlib.training.checkpoint import Checkpoints
 from alexlib.training.distributed import agreed, from_all, part, rank, world, wrap
@@ -30,7 +31,7 @@ def train_step(model, optimizer, pixels, labels, mean, axes, config: Config, dra
     Returns the mean loss and the number of errors, as tensors.
     """
     x = augment.training_input(pixels, mean, axes, config.net.input, config.augment, draws)
-    with autocast(x.device, config.train.precision):  # x: (N, 3, input, input)
+    with machine.autocast(x.device, config.train.precision):  # x: (N, 3, input, input)
         scores = model(x).float()  # (N, classes)
     loss = F.cross_entropy(scores, labels)
     loss.backward()
@@ -65,7 +66,7 @@ def fit(
 
     Rows: epoch, step, lr, bias_lr, pictures_per_second, seconds; train_loss and train_top1 (during
     the epoch, in training mode); val_loss, val_top1, val_top5 (errors in 0..1); plain_*, the same
-    for as many training images.
+    for as many training images; colour of the two towers, from `tower_colour`.
 
     Raises:
         Diverged: the loss or the probabilities are NaN or infinite.
@@ -124,8 +125,11 @@ def fit(
 
 
 def measured(model, config: Config, device: str, **sets: Feed) -> dict:
-    """The fields of a history row about sets of images, in eval mode; None for empty sets."""
-    row = {}
+    """The fields of a history row about the model: its errors on sets of images, in eval mode.
+
+    None for empty sets. A net with two towers has their colours, too.
+    """
+    row = tower_colour(model)
     for name, feed in sets.items():
         errors = evaluate(model, feed, config, device=device) if len(feed) else {}
         row |= {f"{name}_{key}": errors.get(key) for key in ("loss", "top1", "top5")}
@@ -186,7 +190,7 @@ def predict(
     mean = augment.centre_crop(torch.tensor(feed.images.mean, device=device), config.net.input)
     own, found = torch.arange(len(feed)).tensor_split(world())[rank()], []
     model.eval()
-    with torch.inference_mode(), autocast(device, config.train.precision):
+    with torch.inference_mode(), machine.autocast(device, config.train.precision):
         for pixels, _ in feed(own.split(batch)):
             shown = augment.views(pixels, config.net.input, views)
             scores = [model(augment.to_input(view, mean)).float() for view in shown]
@@ -242,9 +246,3 @@ def colour_axes(train: Images, config: Config, device: str = "cpu"):
         return None
     values, vectors = torch.tensor(train.eigenvalues), torch.tensor(train.eigenvectors)
     return augment.colour_axes(values, vectors, config.augment.colour).float().to(device)
-
-
-def autocast(device, precision: str):
-    """bfloat16 matrix products if the precision is "bf16", or "auto" where that means it."""
-    chosen = machine.pick_precision(str(device)) if precision == "auto" else precision
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=chosen == "bf16")

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -17,7 +19,7 @@ from joblib import cpu_count
 from alexlib.config import IS_PROJECT, ROOT, Config
 from alexlib.models import shapes_and_cost
 from alexlib.models.two_gpu import devices_here
-from alexlib.training.distributed import from_first
+from alexlib.training.distributed import from_first, world
 
 CLEARLY, ROUNDS = 1.1, 10  # bf16 is chosen if it is faster by this factor, in the best of rounds
 ONE_THREAD = 250e6  # multiply-adds of a mini-batch below which a second thread costs time
@@ -62,6 +64,12 @@ def pick_precision(device: str = "cpu") -> str:
     else:
         fast = _speedup(chosen) > CLEARLY
     return "bf16" if fast else "fp32"
+
+
+def autocast(device, precision: str):
+    """bfloat16 matrix products if the precision is "bf16", or "auto" where that means it."""
+    chosen = pick_precision(str(device)) if precision == "auto" else precision
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=chosen == "bf16")
 
 
 def _speedup(device: torch.device) -> float:
@@ -124,6 +132,19 @@ def commit() -> str:
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def provenance(device: str) -> dict:
+    """Device, versions, commit (with "+" if alexlib was changed since) and time of the start."""
+    versions = {name: metadata.version(name) for name in ("torchvision", "numpy")}
+    versions = {"torch": torch.__version__} | versions
+    names = " + ".join(dict.fromkeys(device_name(part) for part in device.split(",")))
+    return {
+        "device": names + (f" x {world()}" if world() > 1 else ""),
+        "versions": {"python": platform.python_version(), **versions},
+        "commit": commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def set_up(config: Config, device: str) -> Config:

@@ -95,12 +95,12 @@ pd.Series(precision, name="precision").rename_axis("k").to_frame().style.format(
 
 # %%
 torch.manual_seed(0)
-noise = features.colourfulness(torch.randn(2000, 3, 11, 11))
+noise = models.colourfulness(torch.randn(2000, 3, 11, 11))
 net = models.AlexNet(SOURCE2012.replace(input=64, width=1 / 8, classes=10).net)
 p = []
 for _ in range(300):
     net.initialise()
-    p.append(features.tower_colour(net)["colour"]["p"])
+    p.append(models.tower_colour(net)["colour"]["p"])
 
 # %%
 share = np.mean(np.array(p) < 0.05)
