@@ -228,7 +228,7 @@ for tower in curves:
     axis.plot(curves[tower], "o-", ms=3, color=figures.COLOURS[tower], label=tower)
 
 # %%
-axis.set(xlabel="updates", ylabel="mean colour", ylim=0)
+axis.set(xlabel="updates", ylabel="mean colour", xlim=0, ylim=0)
 axis.legend()
 figure if len(curves) else Markdown("*The epochs of this run do not have it.*")
 

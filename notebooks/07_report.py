@@ -329,7 +329,7 @@ for i, tower in enumerate(("tower 1", "tower 2")):
 # %%
 drops = [one["step"] for one, after in pairwise(epochs) if one["lr"] != after["lr"]]
 axis.vlines(drops, 0, 1, figures.GREY, ":", lw=0.8, transform=axis.get_xaxis_transform())
-axis.set(xlabel="updates", ylabel="mean colour", ylim=0)
+axis.set(xlabel="updates", ylabel="mean colour", xlim=0, ylim=0)
 axis.legend()
 figure if epochs else Markdown(NONE)
 
