@@ -109,7 +109,7 @@ def forest(effects: list[dict], title: str = ""):
     figure, axis = new_figure(9, 0.36 * len(effects) + 1.6)
     for y, (row, known) in enumerate(zip(effects, numbers, strict=True)):
         if len(ends := [*known["low"], *known["high"]]) == 2:
-            axis.plot(ends, [y, y], color=RED, lw=4, alpha=0.35)
+            axis.plot(ends, [y, y], color=RED, lw=4, alpha=0.35, solid_capstyle="butt")
         for key, value in ((key, value) for key, values in known.items() for value in values):
             style = MARKS[key] | {"label": None}
             if key == "value" and min(row["n"]) < 2:
