@@ -525,6 +525,7 @@ at = ", ".join(dict.fromkeys(entry["lines"][0]["scale"] for entry in looks))
 rows += [(listed(looks), f"then `python -m alexlib report 05 --scale {at} -p folder RUN`")] * bool(looks)
 
 # %%
+rows += [("Figure 4", "`python -m alexlib protocol towers`")]
 rows += [("facts", "`python -c 'from alexlib.study import scorecard; print(scorecard.facts())'`")]
 rows += [("logs of 2012", "`python -c 'from alexlib import paper; print(paper.LOGS.to_string())'`")]
 table("results | command", [*rows, ("all claims, all lines of evidence", "`python -m alexlib report 06`")])
