@@ -172,10 +172,10 @@ def colourfulness(weights):
 
 def tower_colour(model: nn.Module) -> dict:
     """Mean `colourfulness` of each tower (6.1), p of a permutation test; {} for one tower."""
-    from scipy import stats  # takes half a second
-
     if getattr(getattr(model, "net", None), "towers", 1) != 2 or not hasattr(model, "conv1"):
         return {}
+    from scipy import stats  # takes half a second
+
     towers = colourfulness(model.conv1.weight).view(2, -1).numpy()
 
     def gap(one, other, axis):
