@@ -413,6 +413,42 @@ rows = [
 ]
 table("norms | rate | runs on 100 classes | test error, % | standard deviation | training error, %", rows)
 
+
+# %%
+def arms_at(scale):
+    """The test errors of each arm of a scale that is not closed: their scatter over seeds is pooled."""
+    there = [block.id for block in blocks if block.scale == scale and not (block.gpu or block.closed)]
+    ended = measures.ended(row for name in there for row in done[name])
+    arms = measures.grouped(ended, lambda row: (row["study"], row["variant"]))
+    return [[*map(measures.test_error, arm)] for arm in arms]
+
+
+def contrast(arms, weights):
+    """A contrast of the test errors of some arms, in points (section 5 of the protocol)."""
+    errors, pool = [[*map(measures.test_error, arm)] for arm in arms], arms_at(arms[0][0]["scale"])
+    images = measures.image_part([(arm, "ten") for arm in arms], "top1", weights=weights)
+    return verdicts.difference(errors, pool, *images, weights=weights).shown()
+
+
+# %% [markdown]
+# The test error of the control, ten views, minus those of the other two arms. It has no verdict.
+
+
+# %%
+def contrast_row(name, arms, weights=(1, -1)):
+    """The same as a line of a table."""
+    found, n = contrast(arms, weights), " + ".join(str(len(arm)) for arm in arms)
+    return name, *(f"{found[key]:.2f}" for key in ("value", "low", "high", "detectable")), n
+
+
+HEAD = "contrast, points | value | low (95 %) | high | detectable | runs"
+
+# %%
+control, others = measures.ended(done["same-rate"]), {"with norms, same rate": done["baseline"]}
+others |= {"without norms, rate of the check": without}
+rows = [contrast_row(f"control minus {name}", [control, measures.ended(a)]) for name, a in others.items()]
+table(HEAD, rows)
+
 # %% [markdown]
 # ### 4.3 The ratio of Figure 1 against its target
 #
@@ -437,22 +473,6 @@ interaction (the second line in paper minus that in source2012): 1 -1 -1 1"""
 
 
 # %%
-def contrast(arms, weights):
-    """A contrast of the test errors of some arms, in points."""
-    errors = [[measures.test_error(row) for row in arm] for arm in arms]
-    images = measures.image_part([(arm, "ten") for arm in arms], "top1", weights=weights)
-    return verdicts.difference(errors, errors, *images, weights=weights).shown()
-
-
-def contrast_row(name, arms, weights):
-    """The same as a line of a table."""
-    found, n = contrast(arms, weights), " + ".join(str(len(arm)) for arm in arms)
-    return name, *(f"{found[key]:.2f}" for key in ("value", "low", "high", "detectable")), n
-
-
-HEAD = "contrast, points | value | low (95 %) | high | detectable | runs"
-
-# %%
 arms = [measures.ended(done[block.id]) for block in blocks if block.study == "04_readings"]
 pairs = [line.split(": ") for line in CONTRASTS.splitlines() if all(arms)]
 table(HEAD, [contrast_row(name, arms, [float(x) for x in weights.split()]) for name, weights in pairs])
@@ -464,7 +484,7 @@ table(HEAD, [contrast_row(name, arms, [float(x) for x in weights.split()]) for n
 
 # %%
 arms = [measures.ended(done[name]) for name in ("fp32", "length")]
-table(HEAD, [contrast_row("test error in fp32 minus that in bf16", arms, [1, -1])] if all(arms) else [])
+table(HEAD, [contrast_row("test error in fp32 minus that in bf16", arms)] if all(arms) else [])
 
 # %% [markdown]
 # ## 5 Discussion
