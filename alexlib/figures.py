@@ -106,7 +106,7 @@ def forest(effects: list[dict], title: str = ""):
     """
     numbers = [{key: _finite(row.get(key)) for key in MARKS} for row in effects]
     left, right = _limits([np.concatenate(list(row.values())) for row in numbers])
-    figure, axis = new_figure(9, 0.36 * len(effects) + 1.6)
+    figure, axis = new_figure(9, 0.29 * len(effects) + 1.6)
     for y, (row, known) in enumerate(zip(effects, numbers, strict=True)):
         if len(ends := [*known["low"], *known["high"]]) == 2:
             axis.plot(ends, [y, y], color=RED, lw=4, alpha=0.35, solid_capstyle="butt")

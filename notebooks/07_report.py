@@ -73,15 +73,29 @@ def listed(entries):
 
 
 # %%
-SHOWN, LINE = [], "claim | paper | log | here (95 %) | detectable | runs | where | verdict"
+def blocks_of(line):
+    """The blocks whose rows a line of evidence rests on, in the order of the protocol."""
+    used = {variants.block_of(row).id for row in line["rows"]}
+    return [block.id for block in blocks if block.id in used]
+
+
+def where(line):
+    """The scale and the block of a line of evidence; of two blocks that of the variant."""
+    ids = blocks_of(line)
+    return f"{line['scale']}: {ids[-1] if len(ids) < 3 else f'{len(ids)} blocks'}"
 
 
 def result(entry, line):
     """A claim with a line of evidence."""
-    told = scorecard.cells(entry["claim"], line)
-    ours = f"{told['ours']} {entry['claim'].unit}" + f" ({told['95 % interval']})".replace(" (-)", "")
-    which = [told[key] for key in ("paper", "2012 log", "detectable", "runs", "where")]
-    return f"`{entry['claim'].id}`", *which[:2], ours, *which[2:], line["verdict"]
+    told, unit = scorecard.cells(entry["claim"], line), entry["claim"].unit
+    told["ours"] += f" {unit} ({told['95 % interval']})".replace(" (-)", "")
+    told |= {"claim": f"`{entry['claim'].id}`", "where": where(line)}
+    return [told[key] for key in KEYS]
+
+
+# %%
+KEYS = "claim", "paper", "2012 log", "ours", "detectable", "runs", "where", "verdict"
+SHOWN, LINE = [], "claim | paper | log | here (95 %) | detectable | runs | scale: block | verdict"
 
 
 def results(*names):
@@ -92,21 +106,20 @@ def results(*names):
     return Markdown(table(LINE, rows).data + f"\n\nNot tested yet: {rest}." * bool(rest))
 
 
-# %%
 def counted(entries):
     """How many entries have which verdict."""
     groups = sorted(measures.grouped(entries, short), key=len, reverse=True)
     return ", ".join(f"{len(group)} *{short(group[0])}*" for group in groups)
 
 
+# %% [markdown]
+# **Results.** First the claims that the protocol names as primary.
+
+# %%
 small = [block for block in blocks if block.scale == "miniimagenet" and not block.gpu]
 have = ", ".join({f"`{row['variant']}`": 0 for block in small for row in done[block.id]}) or "none"
 n, n_all = sum(len(done[block.id]) for block in small), sum(sum(block.variants.values()) for block in small)
 state = "**The study is not complete:**" * (n < n_all)
-
-
-# %% [markdown]
-# **Results.** First the claims that the protocol names as primary.
 
 # %%
 primary = [entry for entry in empirical if entry["claim"].primary]
@@ -172,17 +185,23 @@ trained, both nets are built and compared.\n\n{rows.data}""")
 # %% [markdown]
 # ### 2.2 Data and runs
 #
-# The blocks of the protocol in their order, with the runs listed and on record. Closed blocks are older than
-# the protocol: they are judged by it and get no more runs. Blocks on a GPU are run only when one is lent. A
-# part of the training images is held out. A row names its images by fingerprints; other images do not count.
+# The blocks of the protocol in their order, with the images of an epoch, the runs listed and those on record.
+# Closed blocks are older than the protocol: they are judged by it and get no more runs. Blocks on a GPU are
+# run only when one is lent. A row names its images by fingerprints; other images do not count.
 
 # %%
-configs = [b.config_of(next(iter(b.variants), "")) for b in blocks]
-sizes = [(b, c.net, c.train.epochs) for b, c in zip(blocks, configs, strict=True)]
-rows = [(f"`{b.id}`", b.scale, n.classes, getattr(n, "width", 1), epochs) for b, n, epochs in sizes]
-ends = [("GPU" if b.gpu else "CPU", sum(b.variants.values()) or "a search", len(done[b.id])) for b in blocks]
-rows = [(*row, *end, "closed" * b.closed) for row, end, b in zip(rows, ends, blocks, strict=True)]
-rows = table("block | scale | classes | width | epochs | on | runs listed | on record | state", rows)
+HEAD = "block | scale | classes | images | width | epochs | on | runs listed | on record | state"
+
+
+def about(block):
+    """A block as a line of this table."""
+    config, rows = block.config_of(next(iter(block.variants), "")), done[block.id]
+    images = f"{scorecard.size(rows[0])[1]:,}" if rows else "-"
+    runs = "GPU" if block.gpu else "CPU", sum(block.variants.values()) or "a search", len(rows)
+    return block.scale, config.net.classes, images, config.net.width, config.train.epochs, *runs
+
+
+rows = table(HEAD, [(f"`{block.id}`", *about(block), "closed" * block.closed) for block in blocks])
 
 # %%
 origins = (row["data"].get("origin", "").partition(";")[0] for row in measures.trained(found))
@@ -231,15 +250,19 @@ Testing, measurements on trained nets and runs that left no row are not counted.
 # ## 3 Results
 #
 # Each line has the paper's number, the authors' log of 2012, the result here with its interval, the
-# detectable effect, the runs (of the variant and of the baseline) and the verdict.
+# detectable effect, the runs (of the variant and of the baseline), the block of the variant (2.2 has its
+# width, epochs and images) and the verdict.
 #
 # ### 3.1 Speed of ReLUs
 #
 # The net is a four-layer example of the 2012 code, without regularisation. Seed 0 searched the rate of each
-# activation; the other seeds were trained at the best rate. *Figure 1: the paper's Figure 1, measured anew.*
+# activation; the other seeds were trained at the best rate.
 
 # %%
 results("relu-speed", "relu-architectures")
+
+# %% [markdown]
+# *Figure 1: the paper's Figure 1, measured anew.*
 
 # %%
 raced, target = [r for r in found if r["study"] == "02_relu_vs_tanh"], config.FIGURE1.train.target
@@ -252,19 +275,24 @@ figures.learning_curves(curves, 0.9, panel, target) if relu and tanh else Markdo
 # %% [markdown]
 # ### 3.2 Parts of the net
 #
-# *Figure 2: the baselines on 100 classes; dotted: the rate is lowered. Figure 3: all effects in points, at
-# the scale that decides the verdict. A hollow mark rests on one run in an arm. An interval above zero is not
-# yet a verdict: the regime counts as well.* Response normalisation has section 4.2.
+# Each line is about one part that is left out or changed. Response normalisation has section 4.2.
 
 # %%
 rest = "crops-overfit", "colour-pca", "remove-middle", "remove-conv", "weight-decay"
 results("two-gpus", "two-gpus-top5", "overlap", "overlap-top5", "overlap-overfit", *rest)
+
+# %% [markdown]
+# *Figure 2: the baselines on 100 classes; dotted: the rate is lowered.*
 
 # %%
 bases = [row for row in measures.ended(found) if row["variant"] == "baseline"]
 hundred = [row for row in bases if row["scale"] == "miniimagenet"]
 curves = {"baseline": [row["history"] for row in hundred]}
 figures.learning_curves(curves, race.chance(hundred[0])) if hundred else Markdown(NONE)
+
+# %% [markdown]
+# *Figure 3: all effects in points, at the scale that decides the verdict. A hollow mark rests on one run in
+# an arm. An interval above zero is not yet a verdict: the regime counts as well.*
 
 # %%
 points = scorecard.in_points(card.values())
@@ -313,7 +341,13 @@ results("larger-nets", "longer-training", "longer-training-top5", "more-data")
 
 # %%
 views = "ten-views", "ten-views-top5", "five-nets", "five-nets-top5", "error-2012", "error-2012-top5"
-results(*views, "colour-towers", "conv1-kernels", "neighbours", "neighbours-pixels", "binary-codes")
+results(*views, "conv1-kernels", "neighbours", "neighbours-pixels", "binary-codes")
+
+# %% [markdown]
+# The paper says that one tower learns colours and the other one grey kernels, in every run:
+
+# %%
+results("colour-towers")
 
 # %% [markdown]
 # *Figure 4: the mean colour of the kernels of both towers (share of energy off the grey axis) after each
@@ -348,7 +382,7 @@ Markdown(f"{len(agree)} of {len(facts)} facts agree: {listed(agree)}. The others
 # ### 4.1 What the logs of 2012 say that the paper does not
 #
 # The parameter files end in notes by hand: when a rate was lowered, and the errors at the end. The pairs of
-# runs behind the paper's gains are among them; each number is one run. *Figure 5: runs on ILSVRC-2012.*
+# runs behind the paper's gains are among them; each number is one run.
 
 # %%
 pairs, pp = "two-gpus lrn overlap pre-training no-cross-talk conv2-norms norm-after-relu", scorecard.number
@@ -357,6 +391,9 @@ rows = [
     (f"`{c.id}`", c.statement, pp(c.paper, ""), pp(c.log, ""), pp(top5, ""), c.log_note) for c, top5 in rows
 ]
 table("claim | what it says | paper, top-1 | log, top-1 | log, top-5 | what else differs", rows)
+
+# %% [markdown]
+# *Figure 5: the runs of the logs on ILSVRC-2012.*
 
 # %%
 logs = LOGS[(LOGS.data == "2012 val") & (LOGS.views == "ten")].sort_values("top1", ignore_index=True)
@@ -527,10 +564,9 @@ baseline,no-lrn,lrn-conv1-only,no-colour-noise,no-crops-flips,one-tower,non-over
 readings-source2012 report 05 --scale imagenette -p spec source2012 -p epochs 12"""
 
 # %%
-commands, order = dict(x.split(" ", 1) for x in elsewhere.splitlines()), [block.id for block in blocks]
-used = [{variants.block_of(row).id for row in entry["lines"][0]["rows"]} for entry in tested]
-sources = [" ".join(sorted(ids, key=order.index)) for ids in used]
-groups = measures.grouped(zip(tested, sources, strict=True), lambda pair: pair[1])
+commands = dict(x.split(" ", 1) for x in elsewhere.splitlines())
+sources = [(entry, " ".join(blocks_of(entry["lines"][0]))) for entry in tested]
+groups = measures.grouped(sources, lambda pair: pair[1])
 said = [
     (listed(e for e, _ in group), commands.get(ids := group[0][1], f"protocol {ids}")) for group in groups
 ]

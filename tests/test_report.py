@@ -16,6 +16,7 @@ from alexlib import report
 from alexlib.config import ROOT, reports_root
 from alexlib.paper import CLAIMS
 from alexlib.study import runs, scorecard
+from alexlib.study.variants import block_of
 
 PARAMETERS = """scale: str = "sample"  # sample or cifar10: the images
 epochs: int = 3  # passes
@@ -27,9 +28,7 @@ TEXT = "# Tiny\n\nInline $x_1$, not `$HOME`, nor $_^{ $5.\n\n$$\\sqrt{x}$$"
 FIGURE = "import matplotlib.pyplot as plt\n\nplt.plot([epochs])"
 BAR = "from tqdm import tqdm\n\nfor _ in tqdm(range(5), mininterval=0):\n    pass"
 SLIDER = "import ipywidgets\n\nipywidgets.IntSlider()"
-PATHS = (
-    "import os\n\nfrom alexlib import config\n\nprint(config.__file__, os.path.expanduser('~/x'))"
-)
+PATHS = "import os\n\nimport alexlib\n\nprint(alexlib.__file__, os.path.expanduser('~/x'))"
 TABLE = "import pandas\n\npandas.DataFrame({'error': [0.25]}).style.hide().format('{:.0%}')"
 CALL = """from alexlib.notebook import parameters
 
@@ -95,18 +94,16 @@ def test_a_table_is_text_too_for_reports_as_pdf_and_without_an_address(done):
 
 
 def test_a_report_says_what_made_it(done):
-    book = json.loads(done.read_text())
-    made = book["metadata"]["alexlib"]
-    here = runs.provenance("cpu")
+    made, here = json.loads(done.read_text())["metadata"]["alexlib"], runs.provenance("cpu")
     assert [made[key] for key in KEYS] == [here[key] for key in KEYS]
     assert made["device"].split(",")[0] == here["device"].split(",")[0]  # without the threads
     assert made["data"] == ["tiny, train: 4 images, f1"]
     assert made["parameters"] == {"scale": "sample", "epochs": 5}
-    assert made["commit"] in str(book["cells"][-1]["outputs"])
+    assert made["commit"] in str(outputs(done, -1))
 
 
 def test_a_report_names_no_folder_of_this_machine(done):
-    assert "alexlib/config.py ~/x" in "".join(outputs(done, 6)[0]["text"])
+    assert "alexlib/__init__.py ~/x" in "".join(outputs(done, 6)[0]["text"])
     assert str(ROOT) not in done.read_text() and f"{Path.home()}/" not in done.read_text()
 
 
@@ -222,10 +219,13 @@ def test_the_paper_tells_what_the_rows_on_record_say(monkeypatch):
     told = {line[0]: line for line in lines if len(line) == 8 and line[0] in CLAIMS}
     for entry in scorecard.card(rows):
         if entry["lines"] and entry["claim"].kind != "fact":
-            cells = scorecard.cells(entry["claim"], entry["lines"][0])
-            own = [cells[key] for key in ("paper", "2012 log", "detectable", "runs", "where")]
-            line = told.pop(entry["claim"].id)
-            assert [*line[1:3], *line[4:7]] == own and line[7] == entry["verdict"]
+            first, line = entry["lines"][0], told.pop(entry["claim"].id)
+            cells = scorecard.cells(entry["claim"], first)
+            blocks = {block_of(row).id for row in first["rows"]}
+            own = [cells[key] for key in ("paper", "2012 log", "detectable", "runs")]
+            assert [*line[1:3], *line[4:6]] == own and line[7] == entry["verdict"]
+            scale, block = line[6].split(": ")
+            assert scale == first["scale"] and block in (*blocks, f"{len(blocks)} blocks")
             here = f"{cells['ours']} {entry['claim'].unit} ({cells['95 % interval']})"
             assert line[3] == here.replace(" (-)", "")
     assert not told
