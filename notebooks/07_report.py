@@ -228,23 +228,36 @@ Markdown(f"{rows.data}\n\nSets that are copies in a lower quality: {', '.join(co
 # ### 2.4 Compute and energy
 
 # %%
-files = sorted((config.reports_root() / "results").glob("*.jsonl"))
-rows = [row for file in files for row in map(json.loads, file.open()) if "seconds" in row]
-spent = pd.DataFrame({"device": [row["device"] for row in rows]}, dtype=str).assign(number=1)
-spent["what"] = [
-    ("runs", "rate checks")[r["study"] == "rates"] + ", superseded" * ("superseded" in r) for r in rows
-]
-spent["hours"] = [row["seconds"] / 3600 for row in rows]
-spent["kWh"] = spent.hours * np.where(spent.device.str.endswith("threads"), core_watts, gpu_watts) / 1000
-sums = spent.groupby(["what", "device"]).sum().round({"hours": 1, "kWh": 2}).reset_index()
-rows = table(" | ".join(sums), sums.values)
+place = config.reports_root() / "results"
+rows = [row for file in sorted(place.glob("*.jsonl")) for row in map(json.loads, file.open())]
+spent = pd.DataFrame([row for row in rows if "seconds" in row])
+spent["start"] = spent.started.map(lambda text: pd.Timestamp(text).timestamp())
+spent["what"] = np.where(spent.study == "rates", "rate checks", "runs")
+spent["what"] += np.where(spent.superseded.isna(), "", ", superseded")
+
+
+# %%
+def hours(some):
+    """The hours of rows; those that shared a GPU count once, as long as it was busy."""
+    some = some.assign(end=some.start + some.seconds).sort_values("start")
+    shared = not some.device.iloc[0].endswith("threads")
+    free = some.start.clip(lower=some.end.cummax().shift(fill_value=0)) if shared else some.start
+    return (some.end - free).clip(lower=0).sum() / 3600
+
+
+sums = [(*key, len(some), hours(some)) for key, some in spent.groupby(["what", "device"])]
+sums = pd.DataFrame(sums, columns=["what", "device", "number", "hours"])
+sums = pd.concat([sums, pd.read_csv(place / "abandoned.csv")[[*sums]]])
+sums["kWh"] = sums.hours * np.where(sums.device.str.endswith("threads"), core_watts, gpu_watts) / 1000
 
 # %%
 days = [CONSTANTS[name].value * CONSTANTS["gpus"].value * 24 for name in ("days_least", "days_most")]
-Markdown(f"""In all **{spent.hours.sum():.1f} hours** and about **{spent.kWh.sum():.1f} kWh**, if a busy
-core takes {core_watts:g} W and a GPU {gpu_watts:g} W (assumptions). A run on a CPU has one thread.
-Testing, measurements on trained nets and runs that left no row are not counted. The paper's net took
-{days[0]:,} to {days[1]:,} GPU hours.\n\n{rows.data}""")
+rows = table(" | ".join(sums), sums.round({"hours": 1, "kWh": 2}).values)
+Markdown(f"""In all **{sums.hours.sum():.1f} hours** and about **{sums.kWh.sum():.1f} kWh**, if a busy
+core takes {core_watts:g} W and a GPU {gpu_watts:g} W (assumptions). A run on a CPU has one thread; checks
+that shared the GPU count once. Abandoned runs left no row; those that are known are listed, some estimated.
+Testing and measurements on trained nets are not counted. The paper's net took {days[0]:,} to {days[1]:,} GPU
+hours.\n\n{rows.data}""")
 
 # %% [markdown]
 # ## 3 Results
