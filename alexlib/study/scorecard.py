@@ -189,7 +189,7 @@ def number(value: float | None, unit: str) -> str:
     """60,965,224 for a count, 1.53 for all else, - for None."""
     if value is None:
         return "-"
-    return f"{value:,.0f}" if unit == "count" else f"{round(value, 2):g}"
+    return f"{value:,.0f}" if unit == "count" else f"{round(value, 2):zg}"
 
 
 def setting(row: dict) -> str:
