@@ -568,6 +568,25 @@ rows = [(short(entry), f"`{n}`{needs.get(n, '')}") for n, entry in card.items() 
 names = pd.DataFrame(rows, columns=["verdict", "claims"]).groupby("verdict").claims.agg(", ".join)
 table("verdict | what would change it | claims", [(v, change.get(v, nearer), c) for v, c in names.items()])
 
+
+# %%
+def margin(entry):
+    """From the ends of an interval to zero and to the paper's size, in widths of the interval."""
+    low, high = entry["lines"][0]["estimate"].interval()
+    marks = [0, *(verdicts.size(entry["claim"]) or ())]
+    return min(abs(end - mark) for end in (low, high) for mark in marks) / (high - low)
+
+
+# %%
+undecided = verdicts.CANNOT_TELL, verdicts.REGIME
+judged = [e for e in tested if e["lines"][0]["estimate"] and not e["verdict"].startswith(undecided)]
+close = listed(e for e in judged if margin(e) < 0.1) or "none"
+Markdown(f"""**On the edge.** Of these verdicts, one more run could change {close}: an interval ends within a
+tenth of its width from zero or from the paper's size.""")
+
+# %% [markdown]
+# Claims without a verdict need more than runs, or runs of other kinds:
+
 # %%
 lacking = measures.grouped((e for e in empirical if not e["lines"]), lambda entry: entry["reason"])
 table("what a test of the other claims needs | claims", [(g[0]["reason"], listed(g)) for g in lacking])
