@@ -185,9 +185,10 @@ trained, both nets are built and compared.\n\n{rows.data}""")
 # %% [markdown]
 # ### 2.2 Data and runs
 #
-# The blocks of the protocol in their order, with the images of an epoch, the runs listed and those on record.
-# Closed blocks are older than the protocol: they are judged by it and get no more runs. Blocks on a GPU are
-# run only when one is lent. A row names its images by fingerprints; other images do not count.
+# The blocks of the protocol in their order, with the images of an epoch (without those held out), the runs
+# listed and those on record. Closed blocks are older than the protocol: they are judged by it and get no more
+# runs. Blocks on a GPU are run only when one is lent. A row names its images by fingerprints; other images do
+# not count.
 
 # %%
 HEAD = "block | scale | classes | images | width | epochs | on | runs listed | on record | state"
@@ -230,7 +231,8 @@ Markdown(f"{rows.data}\n\nSets that are copies in a lower quality: {', '.join(co
 # %%
 place = config.reports_root() / "results"
 rows = [row for file in sorted(place.glob("*.jsonl")) for row in map(json.loads, file.open())]
-spent = pd.DataFrame([row for row in rows if "seconds" in row])
+spent = [row for row in rows if "seconds" in row]
+spent = pd.DataFrame(spent, columns=["study", "device", "started", "seconds", "superseded"])
 spent["start"] = spent.started.map(lambda text: pd.Timestamp(text).timestamp())
 spent["what"] = np.where(spent.study == "rates", "rate checks", "runs")
 spent["what"] += np.where(spent.superseded.isna(), "", ", superseded")
@@ -247,7 +249,7 @@ def hours(some):
 
 sums = [(*key, len(some), hours(some)) for key, some in spent.groupby(["what", "device"])]
 sums = pd.DataFrame(sums, columns=["what", "device", "number", "hours"])
-sums = pd.concat([sums, pd.read_csv(place / "abandoned.csv")[[*sums]]])
+sums = pd.concat([sums, *(pd.read_csv(file)[[*sums]] for file in place.glob("abandoned.csv"))])
 sums["kWh"] = sums.hours * np.where(sums.device.str.endswith("threads"), core_watts, gpu_watts) / 1000
 
 # %%
@@ -299,7 +301,8 @@ results("two-gpus", "two-gpus-top5", "overlap", "overlap-top5", "overlap-overfit
 # training error is that of eval mode, the gap that between test and training error, both in centre view.
 
 # %%
-arms = pd.concat([records.rows(done[b.id]).assign(block=b.id) for b in small if done[b.id]])
+arms = records.rows([row for block in small for row in done[block.id]])
+arms["block"] = [variants.block_of(row).id for row in arms.row]
 mean = {name: (name, "mean") for name in ("top5", "training", "overfitting")}
 arms = arms.groupby(["block", "variant", "lr"], sort=False)
 arms = arms.agg(runs=("top1", "count"), top1=("top1", "mean"), sd=("top1", "std"), **mean).reset_index()
@@ -497,7 +500,11 @@ HEAD = "contrast, points | value | low (95 %) | high | detectable | runs"
 control, others = measures.ended(done["same-rate"]), {"with norms, same rate": done["baseline"]}
 without = [row for row in done["parts"] if row["variant"] == "no-lrn"]
 others |= {"without norms, rate of the check": without}
-rows = [contrast_row(f"control minus {name}", [control, measures.ended(a)]) for name, a in others.items()]
+rows = [
+    contrast_row(f"control minus {name}", [control, measures.ended(a)])
+    for name, a in others.items()
+    if control
+]
 table(HEAD, rows)
 
 # %% [markdown]
@@ -550,7 +557,7 @@ table(HEAD, [contrast_row("test error in fp32 minus that in bf16", arms)] if all
 of = measures.overfitting, measures.test_error
 deviations = [verdicts.difference([[0]], arms_at("miniimagenet", one)).seeds ** 0.5 for one in of]
 known = [row["training"] for name in ("baseline", "parts") for row in done[name] if "training" in row]
-part = 100 * np.sqrt(np.mean([x["top1"] * (1 - x["top1"]) / x["n"] for x in known]))
+part = 100 * np.mean([x["top1"] * (1 - x["top1"]) / x["n"] for x in known] or 0) ** 0.5
 Markdown(f"""The gap between test and training error scatters over seeds by {deviations[0]:.1f} points on 100
 classes (pooled standard deviation), the test error by {deviations[1]:.1f}. A run's training error is that of
 2,000 images, whose choice alone makes {part:.1f} points. So claims about overfitting are less certain.""")
