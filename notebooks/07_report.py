@@ -538,7 +538,7 @@ table(HEAD, [contrast_row(name, arms, [float(x) for x in weights.split()]) for n
 # %% [markdown]
 # ### 4.5 bf16 against fp32
 #
-# All runs above have matrix products in bf16. As a control, some were made again in fp32 with the same seeds.
+# All other runs have matrix products in bf16. As a control, some were made again in fp32 with the same seeds.
 
 # %%
 arms = [measures.ended(done[name]) for name in ("fp32", "length")]
