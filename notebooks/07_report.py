@@ -559,9 +559,10 @@ of = measures.overfitting, measures.test_error
 deviations = [verdicts.difference([[0]], arms_at("miniimagenet", one)).seeds ** 0.5 for one in of]
 known = [row["training"] for name in ("baseline", "parts") for row in done[name] if "training" in row]
 part = 100 * np.mean([x["top1"] * (1 - x["top1"]) / x["n"] for x in known] or 0) ** 0.5
+n = max((x["n"] for x in known), default=0)
 Markdown(f"""The gap between test and training error scatters over seeds by {deviations[0]:.1f} points on 100
 classes (pooled standard deviation), the test error by {deviations[1]:.1f}. A run's training error is that of
-2,000 images, whose choice alone makes {part:.1f} points. So claims about overfitting are less certain.""")
+{n:,} images, whose choice alone makes {part:.1f} points. So claims about overfitting are less certain.""")
 
 # %% [markdown]
 # **What would change each verdict.** In brackets: the runs in each arm with which the paper's effect (else
@@ -593,7 +594,7 @@ Markdown(f"""**On the edge.** Of these verdicts, one more run could change {clos
 tenth of its width from zero or from the paper's size.""")
 
 # %% [markdown]
-# Claims without a verdict need more than runs, or runs of other kinds:
+# The claims that were not tested:
 
 # %%
 lacking = measures.grouped((e for e in empirical if not e["lines"]), lambda entry: entry["reason"])
