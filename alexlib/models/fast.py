@@ -1,7 +1,7 @@
 """Stages that compute the same as the plain ones in less time; `accelerate(model)` puts them in.
 
-On CPUs, conv1 reads blocks of pixels, and LRN is compiled from kernels.c. On GPUs, both norms are
-the Triton kernels of kernels.py, and a grouped convolution is two convolutions. On all devices the
+On CPUs, LRN is compiled from kernels.c. On GPUs, both norms are the Triton kernels of kernels.py,
+and a grouped convolution is two convolutions. On all devices conv1 reads blocks of pixels, the
 norms save only their input for the gradient, and a ReLU is part of the LRN that follows it or comes
 after the max-pool that follows it. Float64, torch.compile and a beta other than 3/4 use the plain
 stages.
@@ -79,26 +79,29 @@ def _triton(x, half: int):
 class BlockedConv2d(nn.Conv2d):
     """A convolution over the three colours of an image, with a stride and without padding.
 
-    On a CPU, `stride` pixels of a row become one position with 3 x stride maps. With kernels padded
-    to a whole number of strides, the sums are the same.
+    A block of pixels becomes one position with 3 maps for each pixel: `stride` pixels of a row on a
+    CPU, stride x stride pixels on a GPU. With kernels padded to whole blocks, the sums are equal.
     """
 
     def forward(self, x, edge: int = 0):
         """`edge` is the number of columns and rows of zeros on the right and at the bottom."""
-        if _plain(x) or x.device.type != "cpu":
+        if _plain(x):
             return super().forward(F.pad(x, (0, edge, 0, edge)))
         (n, maps, height, width), size, stride = x.shape, self.kernel_size[1], self.stride[1]
-        blocks = -(-size // stride)  # under a kernel
-        across = (width + edge - size) // stride + blocks  # blocks in a row
-        used = min(width, across * stride)
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        rows = x.new_zeros((n, height + edge, across * stride, maps), dtype=dtype)
-        rows[:, :height, :used] = x.movedim(1, -1)[:, :, :used]
-        rows = rows.view(n, height + edge, across, stride * maps).movedim(-1, 1)
-        kernels = F.pad(self.weight, (0, blocks * stride - size)).unflatten(3, (blocks, stride))
-        kernels = kernels.permute(0, 4, 1, 2, 3).flatten(1, 2)  # (K, stride x maps, size, blocks)
+        device, a = x.device.type, stride if x.is_cuda else 1  # blocks of a x stride pixels
+        tall, wide = -(-size // a), -(-size // stride)  # blocks under a kernel
+        down = (height + edge - size) // stride * (stride // a) + tall  # blocks of the image
+        across = (width + edge - size) // stride + wide
+        h, w = min(height, down * a), min(width, across * stride)
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        rows = x.new_zeros((n, down * a, across * stride, maps), dtype=dtype)
+        rows[:, :h, :w] = x.movedim(1, -1)[:, :h, :w]
+        blocks = rows.view(n, down, a, across, stride * maps).movedim(2, 3).flatten(3)
+        kernels = F.pad(self.weight, (0, wide * stride - size, 0, tall * a - size))
+        kernels = kernels.unflatten(3, (wide, stride)).unflatten(2, (tall, a))
+        kernels = kernels.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)  # (K, a x stride x maps, ...)
         kernels = kernels.contiguous(memory_format=torch.channels_last)
-        return F.conv2d(rows, kernels, self.bias, (self.stride[0], 1))
+        return F.conv2d(blocks.movedim(-1, 1), kernels, self.bias, (stride // a, 1))
 
 
 class SplitConv2d(nn.Conv2d):

@@ -11,7 +11,7 @@ from alexlib.paper import CLAIMS, CONSTANTS, Claim
 from alexlib.study import rules, verdicts
 from alexlib.study.measures import CENTRE, TEST, TEST5, trained
 from alexlib.study.rules import TOP5_CLASSES, UNCLAIMED, Rows
-from alexlib.study.variants import VARIANTS
+from alexlib.study.variants import VARIANTS, on_gpu
 from alexlib.study.verdicts import CANNOT_TELL, NOT_TESTED, REGIME
 
 # The scale nearest to the paper's first.
@@ -108,7 +108,7 @@ def rank(line: dict) -> tuple:
     width, images = size(first)
     order = (i for i, said in enumerate(verdicts.ORDER) if line["verdict"].startswith(said))
     where = line["scale"] == "sample", no_interval, no_hits, NEAREST.index(line["scale"])
-    return *where, -width, -images, next(order, 0), line["name"]
+    return *where, -width, -images, not on_gpu(first), next(order, 0), line["name"]
 
 
 def size(row: dict) -> tuple[float, int]:

@@ -15,7 +15,7 @@ from alexlib.data.images import Feed, Images, generator, order
 from alexlib.models.alexnet import tower_colour
 from alexlib.training import CAUSES, Diverged, LossCheck, Progress, Stop, machine, optim
 from alexlib.training.checkpoint import Checkpoints
-from alexlib.training.distributed import agreed, from_all, part, rank, world, wrap
+from alexlib.training.distributed import agreed, from_all, part, rank, world
 
 TRAINING_PART = 2000  # images on which the training error is measured in eval mode
 
@@ -84,7 +84,8 @@ def fit(
     plain = Feed(training_part(train, seed, len(val)), device)
     checkpoints = Checkpoints(folder, model, optimizer, config, seed, train)
     history, begun = checkpoints.resume()
-    totals, net, check = Totals(**begun), wrap(model), LossCheck(config.net.classes)
+    net, check = machine.ready(model, config, batch), LossCheck(config.net.classes)
+    totals = Totals(**begun)
     bar = Progress(progress, batch, epochs * steps, len(history) * steps + totals.batches)
     with bar.begin(machine.describe(model, t.precision)), Stop(folder is not None) as stop:
         while len(history) < epochs and not optim.finished(t, history):
@@ -92,7 +93,7 @@ def fit(
             lr, bias_lr = optim.learning_rates(t, history)
             optim.set_learning_rates(optimizer, lr, bias_lr)
             if optim.freeze_first_layer(model, epoch >= t.conv1_freeze * t.epochs):
-                net = wrap(model)
+                net = machine.ready(model, config, batch)
 
             model.train()
             batches = order(len(train), batch, seed, epoch)[totals.batches : steps]

@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from joblib import cpu_count
+from torch import nn
 
 from alexlib.config import IS_PROJECT, ROOT, Config
 from alexlib.models import shapes_and_cost
 from alexlib.models.two_gpu import devices_here
-from alexlib.training.distributed import from_first, world
+from alexlib.training.distributed import from_first, world, wrap
 
 CLEARLY, ROUNDS = 1.1, 10  # bf16 is chosen if it is faster by this factor, in the best of rounds
 ONE_THREAD = 250e6  # multiply-adds of a mini-batch below which a second thread costs time
@@ -70,6 +71,25 @@ def autocast(device, precision: str):
     """bfloat16 matrix products if the precision is "bf16", or "auto" where that means it."""
     chosen = pick_precision(str(device)) if precision == "auto" else precision
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=chosen == "bf16")
+
+
+def ready(model, config: Config, batch: int):
+    """The model as a step of training calls it, with mini-batches of this size.
+
+    Several ranks get averaged gradients. On one GPU, the forward and the backward pass are recorded
+    as CUDA graphs, each of which is one launch: launching some 200 kernels takes longer than they
+    do. ALEXLIB_NATIVE=0 switches this off.
+    """
+    devices = {p.device for p in model.parameters()}
+    if world() > 1 or {d.type for d in devices} != {"cuda"} or len(devices) > 1:
+        return wrap(model)
+    if os.environ.get("ALEXLIB_NATIVE") == "0":
+        return model
+    x = torch.zeros(batch, 3, config.net.input, config.net.input, device=devices.pop())
+    x = x.to(memory_format=torch.channels_last)
+    with autocast(x.device, config.train.precision):
+        torch.set_autocast_cache_enabled(False)
+        return torch.cuda.make_graphed_callables(nn.Sequential(model).train(), (x,))
 
 
 def _speedup(device: torch.device) -> float:
