@@ -1,10 +1,9 @@
 """Stages that compute the same as the plain ones in less time; `accelerate(model)` puts them in.
 
-On CPUs, LRN is compiled from kernels.c. On GPUs, both norms are the Triton kernels of kernels.py,
-and a grouped convolution is two convolutions. On all devices conv1 reads blocks of pixels, the
-norms save only their input for the gradient, and a ReLU is part of the LRN that follows it or comes
-after the max-pool that follows it. Float64, torch.compile and a beta other than 3/4 use the plain
-stages.
+On CPUs, LRN is compiled from kernels.c; on GPUs, both norms are the Triton kernels of kernels.py.
+On all devices conv1 reads blocks of pixels, the norms save only their input for the gradient, and a
+ReLU is part of the LRN that follows it or comes after the max-pool that follows it. Float64,
+torch.compile and a beta other than 3/4 use the plain stages.
 """
 
 import os
@@ -30,8 +29,6 @@ def accelerate(model: nn.Sequential) -> nn.Sequential:
         module.__class__ = faster.get(type(module), type(module))
         if type(module) is nn.Conv2d and module.in_channels == 3 and min(module.stride) > 1:
             module.__class__ = BlockedConv2d
-        if type(module) is nn.Conv2d and module.groups > 1:
-            module.__class__ = SplitConv2d
     if not isinstance(model, _Fused):
         model.__class__ = type(f"Fast{type(model).__name__}", (_Fused, type(model)), {})
     return model
@@ -102,18 +99,6 @@ class BlockedConv2d(nn.Conv2d):
         kernels = kernels.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)  # (K, a x stride x maps, ...)
         kernels = kernels.contiguous(memory_format=torch.channels_last)
         return F.conv2d(blocks.movedim(-1, 1), kernels, self.bias, (stride // a, 1))
-
-
-class SplitConv2d(nn.Conv2d):
-    """On a GPU, a convolution for each group: cuDNN's grouped kernels are many times slower."""
-
-    def forward(self, x):
-        if _plain(x) or x.device.type == "cpu":
-            return super().forward(x)
-        parts = (tensor.chunk(self.groups, dim) for tensor, dim in ((x, 1), (self.weight, 0)))
-        biases, settings = self.bias.chunk(self.groups), (self.stride, self.padding, self.dilation)
-        convolved = (F.conv2d(*part, *settings) for part in zip(*parts, biases, strict=True))
-        return torch.cat([*convolved], 1)
 
 
 class FastLocalResponseNorm(LocalResponseNorm):

@@ -40,8 +40,8 @@ class StuckWarning(UserWarning):
 class LossCheck:
     """Raises `Diverged` if the loss is NaN or infinite; warns once if it stays at chance."""
 
-    def __init__(self, classes: int):
-        self.chance, self.recent, self.warned = math.log(classes), [], False
+    def __init__(self, config):
+        self.chance, self.recent, self.warned = math.log(config.net.classes), [], False
 
     def __call__(self, loss, step: int) -> None:
         self.recent.append(loss)

@@ -10,7 +10,6 @@ from datetime import timedelta
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 TIMEOUT = timedelta(seconds=50)  # a rank that does not answer for so long has died
 
@@ -60,11 +59,6 @@ def part(batch: int) -> slice:
     if batch % world():
         raise ValueError(f"a mini-batch of {batch} cannot be divided equally among {world()} ranks")
     return slice(rank() * batch // world(), (rank() + 1) * batch // world())
-
-
-def wrap(model):
-    """The model, with gradients averaged over the ranks in the backward pass."""
-    return DistributedDataParallel(model) if world() > 1 else model
 
 
 def agreed(loss, wrong, stopping: bool, step: int):

@@ -84,8 +84,7 @@ def fit(
     plain = Feed(training_part(train, seed, len(val)), device)
     checkpoints = Checkpoints(folder, model, optimizer, config, seed, train)
     history, begun = checkpoints.resume()
-    net, check = machine.ready(model, config, batch), LossCheck(config.net.classes)
-    totals = Totals(**begun)
+    totals, net, check = Totals(**begun), machine.ready(model, config, batch), LossCheck(config)
     bar = Progress(progress, batch, epochs * steps, len(history) * steps + totals.batches)
     with bar.begin(machine.describe(model, t.precision)), Stop(folder is not None) as stop:
         while len(history) < epochs and not optim.finished(t, history):

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from joblib import cpu_count
-from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from alexlib.config import IS_PROJECT, ROOT, Config
 from alexlib.models import shapes_and_cost
 from alexlib.models.two_gpu import devices_here
-from alexlib.training.distributed import from_first, world, wrap
+from alexlib.training.distributed import from_first, world
 
 CLEARLY, ROUNDS = 1.1, 10  # bf16 is chosen if it is faster by this factor, in the best of rounds
 ONE_THREAD = 250e6  # multiply-adds of a mini-batch below which a second thread costs time
@@ -76,20 +76,19 @@ def autocast(device, precision: str):
 def ready(model, config: Config, batch: int):
     """The model as a step of training calls it, with mini-batches of this size.
 
-    Several ranks get averaged gradients. On one GPU, the forward and the backward pass are recorded
-    as CUDA graphs, each of which is one launch: launching some 200 kernels takes longer than they
-    do. ALEXLIB_NATIVE=0 switches this off.
+    Several ranks get averaged gradients. On one GPU, unless ALEXLIB_NATIVE=0, the forward and the
+    backward pass are recorded as CUDA graphs: a step launches two graphs and not some 200 kernels.
     """
-    devices = {p.device for p in model.parameters()}
-    if world() > 1 or {d.type for d in devices} != {"cuda"} or len(devices) > 1:
-        return wrap(model)
-    if os.environ.get("ALEXLIB_NATIVE") == "0":
+    device, *others = {p.device for p in model.parameters()}
+    if world() > 1:
+        return DistributedDataParallel(model)
+    if others or device.type != "cuda" or os.environ.get("ALEXLIB_NATIVE") == "0":
         return model
-    x = torch.zeros(batch, 3, config.net.input, config.net.input, device=devices.pop())
+    x = torch.zeros(batch, 3, config.net.input, config.net.input, device=device)
     x = x.to(memory_format=torch.channels_last)
-    with autocast(x.device, config.train.precision):
+    with autocast(device, config.train.precision):
         torch.set_autocast_cache_enabled(False)
-        return torch.cuda.make_graphed_callables(nn.Sequential(model).train(), (x,))
+        return torch.cuda.make_graphed_callables(torch.nn.Sequential(model).train(), (x,))
 
 
 def _speedup(device: torch.device) -> float:
@@ -157,11 +156,10 @@ def commit() -> str:
 def provenance(device: str) -> dict:
     """Device, versions, commit (with "+" if alexlib was changed since) and time of the start."""
     versions = {name: metadata.version(name) for name in ("torchvision", "numpy")}
-    versions = {"torch": torch.__version__} | versions
     names = " + ".join(dict.fromkeys(device_name(part) for part in device.split(",")))
     return {
         "device": names + (f" x {world()}" if world() > 1 else ""),
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__} | versions,
         "commit": commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
