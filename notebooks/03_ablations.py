@@ -212,7 +212,7 @@ def ours(row):
 # %%
 rows = [row for row in runs.read("03_ablations", scale) if ours(row)]
 frame = runs.rows(rows)
-found = frame[~frame.diverged]
+found = frame[~frame.diverged].copy()
 assert "baseline" in set(found.variant), "no run of the baseline is on record"
 
 # %%
@@ -301,11 +301,14 @@ Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 # The variant minus its baseline, in percentage points: a positive number means that the part helps.
 # *Overfitting* is the test error (centre view) minus the training error. Intervals are 95 % and count both
 # seeds and test images. The standard deviation over seeds is pooled over all variants shown. An arrow marks a
-# value beyond the axis; *n* is the number of runs of the variant and of its baseline.
+# value beyond the axis; *n* is the number of runs of the variant and of its baseline. Runs on a GPU are
+# compared with each other alone, and so are runs on CPUs.
 
 # %%
 listed = runs.are_evidence(rows)
 effects = scorecard.effects(rows, listed)
+for line in effects:
+    line["name"] += ", GPU" * variants.on_gpu(line["rows"][0])
 
 # %% [markdown]
 # First the effects on the test error, then those on the gap between test and training error and on the
@@ -364,7 +367,8 @@ shown(table)
 # view).
 
 # %%
-errors = found.pivot(index=["variant", "lr"], columns="seed", values=["top1", "training"])
+found["on"] = ["GPU" if variants.on_gpu(row) else "CPU" for row in found.row]
+errors = found.pivot(index=["variant", "on", "lr"], columns="seed", values=["top1", "training"])
 errors.style.format(precision=1, na_rep="-").format_index("{:g}", level="lr")
 
 # %% [markdown]
