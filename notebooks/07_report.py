@@ -321,15 +321,15 @@ arms = pd.concat(arms, axis=1).reset_index()
 Markdown(as_text(arms.style.hide().format(form, precision=2, na_rep="-")))
 
 # %% [markdown]
-# Most of these effects were measured twice, on CPUs and on a GPU, with baselines of their own; only the test
+# Some effects were measured twice, on CPUs and on a GPU, with baselines of their own; only the test
 # images, the initial weights and the order of the images are shared. Effects on the top-1 error in points;
 # all effects on one kind of device share its baselines, so that the differences are not independent:
 
 # %%
 effects = [e for e in scorecard.effects(found) if e["measure"] == measures.TEST and min(e["n"]) > 1]
 effects = [e for e in effects if e["study"] == "03_ablations" and e["scale"] == "miniimagenet"]
-kinds = measures.grouped(effects, lambda e: variants.on_gpu(e["rows"][0]))
-first, second = [{e["variant"]: e for e in kind} for kind in (*kinds, [], [])[:2]]
+kinds = [[e for e in effects if variants.on_gpu(e["rows"][0]) == on] for on in (False, True)]
+first, second = [{e["variant"]: e for e in kind} for kind in kinds]
 
 
 # %%

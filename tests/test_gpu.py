@@ -39,10 +39,8 @@ def test_values_and_gradients_are_those_of_the_plain_net_in_float64(name):
         expected = scores_and_gradients(double, x.double())
         x = x.to("cuda", memory_format=torch.channels_last)
         found = [scores_and_gradients(net, x, bf16) for bf16 in (False, True) for net in nets]
-        errors = [
-            [(tensor.cpu() - exact).norm() / exact.norm() for tensor in tensors]
-            for exact, *tensors in zip(expected, *found, strict=True)
-        ]
+        pairs = zip(expected, *found, strict=True)
+        errors = [[(t.cpu() - exact).norm() / exact.norm() for t in ts] for exact, *ts in pairs]
         fine.append(all(max(e[:2]) <= 1e-4 and e[3] <= 2 * e[2] + 0.01 for e in errors))
     assert any(fine)
 

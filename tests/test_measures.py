@@ -42,7 +42,7 @@ def row(variant="baseline", seed=0, test=0.3, training=0.1, *, scale="miniimagen
         "study": study, "scale": scale, "variant": variant, "seed": seed, "spec": "source2012",
         "config": json.loads(settings(variant, scale, **more)), "history": [last],
         "metrics": {"ten": errors, "centre": errors}, "hits": {"ten": hits, "centre": hits},
-        "training": {"top1": training}, "device": "a CPU", "started": f"{seed} o'clock",
+        "training": {"top1": training}, "device": "a CPU, 1 threads", "started": f"{seed} o'clock",
         "data": {"train": data, "test": "t", "name": SCALES[scale].source},
     }  # fmt: skip
 

@@ -122,7 +122,7 @@ def grouped(rows):
     for row in rows:
         size = row["config"]["net"] | row["config"]["train"]
         size = [size[key] * HALVED.get((row["variant"], key), 1) for key in SIZE]
-        where = row["study"], row["scale"], row["spec"], row["data"]["train"], *size
+        where = row["study"], row["scale"], row["spec"], row["data"]["train"], *size, row["device"][:6]
         groups[where][row["variant"]].append(row)
     return groups
 
@@ -222,13 +222,14 @@ def entry(rows, id):
     return next(e for e in scorecard.card(rows) if e["claim"].id == id)
 
 
-def test_an_interval_comes_first_then_hits_the_nearest_scale_width_and_images():
+def test_an_interval_comes_first_then_hits_the_nearest_scale_width_images_and_gpus():
     single, near = pairs("no-lrn", (3,), scale="imagenet"), pairs("no-lrn", (1.2, 1.6), width=0.25)
     wide, far = pairs("no-lrn", (1.2, 1.6)), pairs("no-lrn", (1, 2), scale="imagenette128")
     more, old = pairs("no-lrn", (2, 3), data="more", steps=99), pairs("no-lrn", (5, 6), data="old")
     for one in old:
         del one["hits"]
-    groups = [more, wide, near, far, old, single]
+    gpu = [row | {"device": "a GPU"} for row in pairs("no-lrn", (0.1, 0.2))]
+    groups = [more, gpu, wide, near, far, old, single]
     found = entry([r for group in reversed(groups) for r in group], "lrn")["lines"]
     assert [line["rows"][0] for line in found] == [group[0] for group in groups]
     assert found[-1]["verdict"] == "cannot tell" and found[-1]["low"] == -math.inf
