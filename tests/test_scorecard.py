@@ -122,7 +122,8 @@ def grouped(rows):
     for row in rows:
         size = row["config"]["net"] | row["config"]["train"]
         size = [size[key] * HALVED.get((row["variant"], key), 1) for key in SIZE]
-        where = row["study"], row["scale"], row["spec"], row["data"]["train"], *size, row["device"][:6]
+        about = [row[key] for key in ("study", "scale", "spec")]
+        where = *about, row["data"]["train"], *size, "threads" in row["device"]
         groups[where][row["variant"]].append(row)
     return groups
 
