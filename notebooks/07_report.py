@@ -321,9 +321,10 @@ arms = pd.concat(arms, axis=1).reset_index()
 Markdown(as_text(arms.style.hide().format(form, precision=2, na_rep="-")))
 
 # %% [markdown]
-# Some effects were measured twice, on CPUs and on a GPU, with baselines of their own; only the test
-# images, the initial weights and the order of the images are shared. Effects on the top-1 error in points;
-# all effects on one kind of device share its baselines, so that the differences are not independent:
+# Some effects were measured twice, on CPUs and on a GPU, with baselines of their own. Runs of one seed share
+# all that is drawn on the CPU: initial weights, held-out images, order, crops and colours; dropout masks and
+# rounding differ. So this repeats the arithmetic and the code, and draws only a part of the randomness again.
+# All effects on one kind of device share its baselines. Effects on the top-1 error in points:
 
 # %%
 effects = [e for e in scorecard.effects(found) if e["measure"] == measures.TEST and min(e["n"]) > 1]

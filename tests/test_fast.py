@@ -111,6 +111,15 @@ def test_pairs_of_stages_without_hooks_run_as_one():
     assert shapes[0][1:].numel() == quick.fc6.in_features  # relu5 comes after pool5
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_blocks_of_pixels_give_the_same_convolution(on_gpu, monkeypatch):
+    plain, quick = plain_and_fast(CONFIGS["input 128"])
+    x = images(plain)
+    expected = plain.conv1(plain.pad1(x))
+    monkeypatch.setattr(torch.Tensor, "is_cuda", on_gpu, raising=False)
+    torch.testing.assert_close(quick.conv1(x, edge=3), expected, rtol=1e-4, atol=1e-3)
+
+
 def test_fast_nets_can_be_copied_and_accelerated_again():
     model = build(CONFIGS["paper"]).eval()
     x = images(model)

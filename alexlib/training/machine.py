@@ -1,4 +1,4 @@
-"""What the machine has: devices, bfloat16 units and cores. "auto" is decided here."""
+"""What the machine has: devices, bfloat16 units, cores, CUDA graphs. "auto" is decided here."""
 
 import ctypes
 import functools
