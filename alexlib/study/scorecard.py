@@ -108,7 +108,7 @@ def rank(line: dict) -> tuple:
     width, images = size(first)
     order = (i for i, said in enumerate(verdicts.ORDER) if line["verdict"].startswith(said))
     where = line["scale"] == "sample", no_interval, no_hits, NEAREST.index(line["scale"])
-    return *where, -width, -images, not on_gpu(first), next(order, 0), line["name"]
+    return *where, -width, -images, not on_gpu(first), next(order, 0), line["low"], line["name"]
 
 
 def size(row: dict) -> tuple[float, int]:
