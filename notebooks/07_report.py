@@ -294,9 +294,10 @@ figures.learning_curves(curves, 0.9, panel, target) if relu and tanh else Markdo
 #
 # Each line is about one part that is left out or changed; of several layers, the one by which the paper is
 # least borne out counts. Response normalisation has section 4.2. What else could explain an effect: the
-# training errors (next table). Nets without one middle layer learn the training images better, so within this
-# many epochs they learn faster, which says little about 90 epochs on 1,000 classes. The net with one tower
-# learns them worse: it lacks capacity, and at half the width this costs more.
+# training errors (next table). Where that of a variant is lower than the baseline's, it learns faster within
+# this many epochs, or it is less regularised; for a layer that is left out, this says little about 90 epochs
+# on 1,000 classes. Where it is higher, the net learns less: one tower lacks capacity, and at half the width
+# this costs more.
 
 # %%
 rest = "crops-overfit", "colour-pca", "remove-middle", "remove-conv", "weight-decay"
@@ -319,6 +320,15 @@ arms = [
 form = {"lr": "{:g}", "CPU runs": "{:.0f}", "GPU runs": "{:.0f}"}
 arms = pd.concat(arms, axis=1).reset_index()
 Markdown(as_text(arms.style.hide().format(form, precision=2, na_rep="-")))
+
+# %%
+errors = arms.drop_duplicates("variant").set_index("variant").filter(like="training")
+change = errors - errors.reindex(["baseline"]).values
+
+# %%
+below, above = (change.index[(change.isna() | (sign * change > 0)).all(axis=1)] for sign in (-1, 1))
+said = [", ".join(f"`{name}`" for name in names) for names in (below, above)]
+Markdown(f"Training errors below the baseline's: {said[0]}; above: {said[1]}.")
 
 # %% [markdown]
 # Some effects were measured twice, on CPUs and on a GPU, with baselines of their own. Runs of one seed share
