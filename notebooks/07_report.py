@@ -369,15 +369,6 @@ curves = {"baseline": [row["history"] for row in hundred]}
 figures.learning_curves(curves, race.chance(hundred[0])) if hundred else Markdown(NONE)
 
 # %% [markdown]
-# *Figure 3: all effects in points but those on top-5 errors, at the scale that decides the verdict. A hollow
-# mark rests on one run in an arm. An interval above zero is not yet a verdict: the regime counts as well.*
-
-# %%
-points = scorecard.in_points(e for e in card.values() if not e["claim"].id.endswith("-top5"))
-title = f"The whole interval is above zero for {sum(p['low'] > 0 for p in points)} of {len(points)} effects"
-figures.forest(points, title) if points else Markdown(NONE)
-
-# %% [markdown]
 # ### 3.3 The regime, dropout and initial biases
 #
 # A baseline's gap is its test error minus its training error, both in eval mode and centre view.
@@ -413,6 +404,15 @@ table(" | ".join(names), [(row[0], *(f"{value:.3f}" for value in row[1:])) for r
 
 # %%
 results("larger-nets", "longer-training", "longer-training-top5", "more-data")
+
+# %% [markdown]
+# *Figure 3: all effects in points but those on top-5 errors, at the scale that decides the verdict. A hollow
+# mark rests on one run in an arm. An interval above zero is not yet a verdict: the regime counts as well.*
+
+# %%
+points = scorecard.in_points(e for e in card.values() if not e["claim"].id.endswith("-top5"))
+title = f"The whole interval is above zero for {sum(p['low'] > 0 for p in points)} of {len(points)} effects"
+figures.forest(points, title) if points else Markdown(NONE)
 
 # %% [markdown]
 # ### 3.5 Ten views, averages of nets, learned features, facts
