@@ -41,13 +41,9 @@ def loader(folder, workers: int) -> Iterator:
     return iter(DataLoader(images, BATCH, sampler=sampler, num_workers=workers))
 
 
-def packed(train: Images, config: Config, ahead: bool = False) -> Iterator[torch.Tensor]:
-    """Endless training inputs from packed images.
-
-    `ahead`: read by a thread, as a set that does not fit into memory.
-    """
+def packed(train: Images, config: Config) -> Iterator[torch.Tensor]:
+    """Endless training inputs from packed images."""
     mean, axes, feed = torch.tensor(train.mean), colour_axes(train, config), Feed(train)
-    feed.fits = feed.fits and not ahead
     whole = len(train) // BATCH
     batches = (part for epoch in count() for part in order(len(train), BATCH, 0, epoch)[:whole])
     for step, (pixels, _) in enumerate(feed(batches)):
@@ -74,7 +70,6 @@ def main() -> None:
     for workers in (0, 2):
         head = f"ImageFolder, DataLoader with {workers} workers: resize to 256, crop, flip"
         cases[head] = loader(folder, workers), 2 * workers
-    cases["alexlib, read ahead by a thread: crop, flip, minus mean"] = packed(train, plain, True), 3
     cases["alexlib: crop, flip, minus mean"] = packed(train, plain), 3
     cases["alexlib: the same with colour noise"] = packed(train, SOURCE2012), 3
     runs, size = {name: [] for name in cases}, dict.fromkeys(cases, 1)

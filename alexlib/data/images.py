@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 BATCHES_AHEAD = 2  # mini-batches that `Feed` reads in advance
-MEMORY_SHARE = 0.5  # of the memory, that one set may take
+MEMORY_SHARE = 0.5  # of the free memory of a GPU, that one set may take
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +146,16 @@ class Feed:
         for pixels, labels in feed(order(len(train), 128, seed=0, epoch=3)):
             ...  # uint8 (128, side, side, 3) and int64 (128,), both on the device
 
-    A set of at most `MEMORY_SHARE` of the memory is copied to the GPU once; a CPU reads it from the
-    memory-mapped file. Of a larger set, a thread reads the next mini-batches in advance.
+    A set of at most `MEMORY_SHARE` of the free memory of a CUDA GPU is copied to it once. Otherwise
+    a thread reads the next mini-batches from the memory-mapped file in advance.
     """
 
     def __init__(self, images: Images, device: str = "cpu"):
-        self.images, self.device = images, torch.device(device)
-        self.fits = len(images) * images.side**2 * 3 <= MEMORY_SHARE * _memory(self.device)
-        self._copy = self._copied() if self.fits and self.device.type == "cuda" else None
+        self.images, self.device, self._copy = images, torch.device(device), None
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if len(images) * images.side**2 * 3 <= MEMORY_SHARE * free:
+                self._copy = self._copied()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -166,8 +167,6 @@ class Feed:
             for indices in batches:
                 chosen = torch.as_tensor(indices, device=self.device)
                 yield pixels.index_select(0, chosen), labels[chosen]
-        elif self.fits:
-            yield from map(self._read, batches)
         else:
             for batch in in_order(self._read, batches, 1, BATCHES_AHEAD):
                 yield tuple(x.to(self.device, non_blocking=True) for x in batch)
@@ -187,10 +186,3 @@ class Feed:
             part = slice(first, first + 1024)
             pixels[part] = self._read(np.arange(len(self))[part])[0].to(self.device)
         return pixels, torch.from_numpy(self.images.labels).to(self.device)
-
-
-def _memory(device: torch.device) -> int:
-    """Bytes: the free memory of a GPU, or all memory of the computer."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
