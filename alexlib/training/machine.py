@@ -188,9 +188,10 @@ def available_threads() -> int:
 
 
 def free_cores() -> int:
-    """Cores whose time is idle, or used by processes of low priority: the best of three looks.
+    """Cores whose time is idle: the best of three looks.
 
-    All cores count as free where the system does not tell (macOS, Windows, some containers).
+    Time of processes of low priority is not idle: between sessions Linux shares cores equally. All
+    cores count as free where the system does not tell (macOS, Windows, some containers).
     """
     looks = []
     try:
@@ -209,7 +210,7 @@ def _core_times() -> tuple[int, int]:
     lines = re.findall(r"^cpu(\d+) (.+)", STAT.read_text(), re.MULTILINE)
     allowed = os.sched_getaffinity(0)
     times = [list(map(int, numbers.split())) for core, numbers in lines if int(core) in allowed]
-    free = sum(nice + idle + waiting for _, nice, _, idle, waiting, *_ in times)
+    free = sum(idle + waiting for _, _, _, idle, waiting, *_ in times)
     return free, sum(sum(each[:8]) for each in times)  # the last two are parts of the first two
 
 
