@@ -348,8 +348,7 @@ arms = pd.concat(arms, axis=1).reset_index()
 Markdown(as_text(arms.style.hide().format(form, precision=2, na_rep="-")))
 
 # %% [markdown]
-# Which of these training errors differ from those of the arm that a variant is compared with (the
-# baseline; for `half-images` it is `shorter`):
+# Training errors beside those of the arm that a variant is compared with (`shorter` for `half-images`):
 
 # %%
 groups = [group for group in rules.Rows(found).groups if group[0]["scale"] == "miniimagenet"]
@@ -763,7 +762,9 @@ table("what a test of the other claims needs | claims", [(g[0]["reason"], listed
 # %% [markdown]
 # ## 6 How to reproduce each number
 #
-# Each command begins, or goes on with, the runs behind some verdicts. `make paper` then writes this report.
+# Each command begins, or goes on with, the runs behind some verdicts. `make paper` then writes this
+# report. For Figure 1, the same is done with the rates 0.003,0.0052,0.01, and with `-p stack local`.
+# Learned features: notebook 05 measures them on each baseline; RUN is its folder.
 
 # %%
 elsewhere = """figure-1 report 02 --scale cifar10 -p seeds 3 -p learning_rates 0.001,0.003,0.01
@@ -784,16 +785,10 @@ said = [
 ]
 rows = [(claims, f"`python -m alexlib {command}`") for claims, command in said]
 
-# %% [markdown]
-# Figure 1: then the same with the rates 0.003,0.0052,0.01, and with `-p stack local`. Learned features:
-# notebook 05 measures them on each baseline; RUN is its folder.
-
 # %%
 looks = [entry for entry in tested if entry["claim"].rule == "features"]
 at = ", ".join(dict.fromkeys(entry["lines"][0]["scale"] for entry in looks))
 rows += [(listed(looks), f"then `python -m alexlib report 05 --scale {at} -p folder RUN`")] * bool(looks)
-
-# %%
 rows += [("Figure 4", "`python -m alexlib protocol towers`")]
 rows += [("facts", "`python -c 'from alexlib.study import scorecard; print(scorecard.facts())'`")]
 rows += [("logs of 2012", "`python -c 'from alexlib import paper; print(paper.LOGS.to_string())'`")]
