@@ -456,8 +456,8 @@ Markdown(f"`dropout-iterations` depends on the loss to be reached, in nats: {', 
 
 # %% [markdown]
 # `halving` is a weak test: almost any average of dropout nets is nearer to their geometric mean than one of
-# them. So more is wanted beside it: the distance from that mean (total variation, 0 to 1) of the halved net,
-# of the arithmetic mean and of one dropout net; the error of sampling; and the difference in top-1 error.
+# them. So this stands beside it: the distance from that mean (total variation, 0 to 1) of the halved net, the
+# arithmetic mean, one dropout net; the error of sampling; the difference in top-1 error.
 
 # %%
 halved = [(r, r["values"]["distance"]) for r in found if r.get("kind") == "halving"]
@@ -477,8 +477,8 @@ table(" | ".join(names), [(row[0], *(f"{value:.3f}" for value in row[1:])) for r
 results("larger-nets", "longer-training", "longer-training-top5", "more-data")
 
 # %% [markdown]
-# *Figure 3: all effects in points but those on top-5 errors, at the scale that decides the verdict. A hollow
-# mark rests on one run in an arm. An interval above zero is not yet a verdict: the regime counts as well.*
+# *Figure 3: effects in points, without top-5 errors, at the scale that decides. Hollow: one run in an arm. A
+# verdict also needs the regime.*
 
 # %%
 points = scorecard.in_points(e for e in card.values() if not e["claim"].id.endswith("-top5"))
@@ -499,8 +499,8 @@ results(*views, "conv1-kernels", "neighbours", "neighbours-pixels", "binary-code
 results("colour-towers")
 
 # %% [markdown]
-# *Figure 4: the mean colour of the kernels of both towers (share of energy off the grey axis) after each
-# epoch of one run at full width; dotted: the rate is lowered. The paper's towers had 840,000 updates.*
+# *Figure 4: mean colour of the kernels of both towers (energy off the grey axis) over one run at full width;
+# dotted: the rate is lowered.*
 
 # %%
 epochs = [e for row in found if row["study"] == "05_towers" for e in row["history"]]
@@ -653,9 +653,10 @@ table(" | ".join(["epochs to an error of", *(f"{error:.0%}" for error in ratios)
 # %% [markdown]
 # ### 4.4 Config against schedule
 #
-# `paper` and `source2012` differ in the net and in the schedule of the rate. Four arms take both apart. Test
-# errors, ten views; no claim of the paper is about them, so that there are no verdicts. A run with the
-# plateau rule ends at its fourth plateau.
+# `paper` and `source2012` differ in the net and in the schedule of the rate. Four arms take both apart.
+# Test errors, ten views; no claim of the paper is about them, so that there are no verdicts. The configs
+# differ in many things (table in 2.1), which these arms do not separate. With the plateau rule a run ends
+# at its fourth.
 
 # %%
 CONTRASTS = """paper minus source2012, mean of both schedules: .5 .5 -.5 -.5
