@@ -135,7 +135,6 @@ def contrast(arms, weights):
 
 # %%
 small = [block for block in blocks if block.scale == "miniimagenet"]
-have = ", ".join({f"`{row['variant']}`": 0 for block in small for row in done[block.id]}) or "none"
 n, n_all = sum(len(done[block.id]) for block in small), sum(sum(block.variants.values()) for block in small)
 state = "**The study is not complete:**" * (n < n_all)
 n_gpu = sum(len(done[block.id]) for block in small if block.gpu)
@@ -150,8 +149,7 @@ Markdown(f"""{len(lines)} of {len(primary)} were tested: {"; ".join(said)}.
 In all there are {len(card)} claims. {len(facts)} of them are facts, counted from the net itself:
 {counted(facts)}. Of the {len(empirical)} that need runs: {counted(empirical)}. {state}
 {n} of the {n_all} runs on 100 classes that the protocol lists are on record, {n_gpu} of them made on a GPU,
-whose time then ended (variants: {have}). A claim that needs others is *not tested*, or is judged at a smaller
-scale.""")
+whose time then ended. A claim that needs others is *not tested*, or is judged at a smaller scale.""")
 
 # %% [markdown]
 # **Beyond the paper.** The two readings, on ten classes (section 4.4):
