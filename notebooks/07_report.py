@@ -248,7 +248,7 @@ Markdown(f"{rows.data}\n\nSets that are copies in a lower quality: {', '.join(co
 # group, and the choice of test images. Intervals are 95 %. Ratios of times are judged on logarithms.
 # *Detectable* is the effect that a two-sided test at 5 % finds in four of five cases. Holm's method
 # corrects the primary claims. No effect compares a run on a CPU with one on a GPU. The rules are older
-# than the runs on 100 classes, and newer than those of Figure 1 and of closed blocks.
+# than the runs on 100 classes, and newer than the counted runs of Figure 1 and of closed blocks.
 #
 # **Verdicts.** *Agrees*: the interval lies above zero and holds the paper's size, if there is one. The size
 # counts with its rounding: "six times" is 5.5 to 6.5, "doubles" 1.5 to 2.5. *Same direction, smaller* or
