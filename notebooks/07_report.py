@@ -462,19 +462,11 @@ table(f"scale | notebook | runs | gap in points (the regime needs {verdicts.GATE
 # %%
 results("dropout-overfit", "dropout-iterations", "halving", "bias-one")
 
-
 # %%
-def epochs_to(loss, name):
-    """Epochs of an arm of the dropout claim to a training loss at the first rate, geometric mean."""
-    runs = [row["history"] for row in slower if row["variant"] == name]
-    runs = [[e for e in history if e["lr"] == history[0]["lr"]] for history in runs]
-    times = [race.reached(history, loss, math.log(100), "plain_loss") for history in runs]
-    return np.exp(np.mean(np.log(times)))
-
-
 slower = [row for line in card["dropout-iterations"]["lines"][:1] for row in line["rows"]]
-losses = (3, 2.75, 2.5, 2.25) if slower and slower[0]["scale"] == "miniimagenet" else ()
-said = [f"{epochs_to(x, 'baseline') / epochs_to(x, 'no-dropout'):.2f} at {x:g}" for x in losses]
+pair = [[row for row in slower if row["variant"] == name] for name in ("baseline", "no-dropout")]
+ratios = {x: race.sooner_to_loss(*pair, early=False, loss=x) for x in (3, 2.75, 2.5, 2.25) if all(pair)}
+said = [f"{ratio.shown()['value']:.2f} at {x:g}" for x, ratio in ratios.items()]
 Markdown(f"`dropout-iterations` depends on the loss to be reached, in nats: {', '.join(said) or 'unknown'}.")
 
 # %% [markdown]

@@ -47,10 +47,10 @@ def sooner(slow: list[dict], fast: list[dict], target: float) -> Estimate:
     return _ratio(slow, fast, time)
 
 
-def sooner_to_loss(slow: list[dict], fast: list[dict], early: bool) -> Estimate | None:
-    """The same for a training loss (eval mode) of the protocol, at the first learning rate.
+def sooner_to_loss(slow: list[dict], fast: list[dict], early: bool, loss=0.0) -> Estimate | None:
+    """The same for a training loss (eval mode) of the protocol or `loss`, at the first rate.
 
-    It is that of convergence or, if `early`, of early learning; at scales that the protocol does
+    The protocol's is that of convergence or, if `early`, of early learning; at scales that it does
     not name, a share of the loss at chance. None if a row has no such losses.
     """
     if any(row["history"][0].get("plain_loss") is None for row in (*slow, *fast)):
@@ -58,7 +58,7 @@ def sooner_to_loss(slow: list[dict], fast: list[dict], early: bool) -> Estimate 
 
     def time(row):
         guess = math.log(row["config"]["net"]["classes"])  # the loss of equal probabilities
-        target = PROTOCOL["loss"].get(row["scale"], [0.55 * guess, 0.87 * guess])[early]
+        target = loss or PROTOCOL["loss"].get(row["scale"], [0.55 * guess, 0.87 * guess])[early]
         same_rate = [e for e in row["history"] if e["lr"] == row["history"][0]["lr"]]
         return reached(same_rate, target, guess, "plain_loss"), len(same_rate)
 
