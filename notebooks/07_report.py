@@ -195,6 +195,16 @@ quoted = [(paper.CLAIMS[name], said) for name, said in (line.split(": ", 1) for 
 rows = [(f"`{c.id}`{'*' * c.primary} ({c.section})", f'"{said}"', c.quantity, c.unit) for c, said in quoted]
 table("claim | the paper | quantity | unit", rows)
 
+
+# %%
+def falls(history, unit):
+    """The epochs or updates (`unit`: epoch or step) after which the rate is lower."""
+    return [one[unit] for one, after in pairwise(history) if after["lr"] < one["lr"]]
+
+
+history = done["baseline"][0]["history"] if done["baseline"] else []
+lowered = f"after {' and after '.join(map(str, falls(history, 'epoch'))) or '-'} of {len(history)} epochs"
+
 # %%
 net, both = scorecard.facts(), [a for a in paper.AMBIGUITIES if a.reading_paper != a.reading_source]
 rows = [(a.question, a.paper_says, a.source_did) for a in both]
@@ -206,9 +216,9 @@ Markdown(f"""## 2 Methodology
 The built net has {net["parameters"]:,} parameters and {net["neurons"]:,} neurons. The config `paper`
 follows the text, `source2012` the code of 2012. They answer {len(both)} of {len(paper.AMBIGUITIES)} questions
 differently (the table). `source2012` is the net of run 145, the paper's single net, with the schedule of run
-170. The ablations start from it; on 100 classes the rate, that of biases too, is divided by 10 after 18 and
-after 21 of 24 epochs, and conv1 is never frozen. A variant changes one thing. Before it is trained, both nets
-are built and compared.\n\n{rows.data}""")
+170. The ablations start from it; on 100 classes the rate, that of biases too, is divided by 10 {lowered},
+and conv1 is never frozen. A variant changes one thing. Before it is trained, both nets are built and
+compared.\n\n{rows.data}""")
 
 # %% [markdown]
 # ### 2.2 Data and runs
@@ -304,8 +314,8 @@ hours.\n\n{rows.data}""")
 # ### 3.1 Speed of ReLUs
 #
 # The net is a four-layer example of the 2012 code, without regularisation. Seed 0 searched the rate of each
-# activation; the other seeds were trained at the best rate. Around it, rates lie a factor of 1.7 apart. The
-# interval holds the scatter over seeds and not the choice of rates.
+# activation; the other seeds were trained at the best rate. The interval holds the scatter over seeds and not
+# the choice of rates.
 
 # %%
 results("relu-speed", "relu-architectures")
@@ -327,6 +337,20 @@ tanh, relu = (best.get(("four-layer", name), []) for name in ("tanh", "relu"))
 curves = {"relu": [row["history"] for row in relu], "tanh": [row["history"] for row in tanh]}
 panel = {"train_top1": "Training error, CIFAR-10, four-layer net"}
 figures.learning_curves(curves, 0.9, panel, target) if relu and tanh else Markdown(NONE)
+
+
+# %%
+def spacing(rows):
+    """By how much the rates next to the best one of a net and activation differ from it."""
+    tried = [(row["config"]["net"], row["config"]["train"]["lr"]) for row in [*rows, *raced]]
+    (own, best), kind = tried[0], ("stack", "activation")
+    rates = {lr for net, lr in tried if lr != best and all(net[key] == own[key] for key in kind)}
+    return [max(best / lr, lr / best) for lr in rates]
+
+
+steps = [step for rows in (relu, tanh) if rows for step in sorted(spacing(rows))[:2]]
+said = f"{min(steps):.1f} to {max(steps):.1f}" if steps else "unknown"
+Markdown(f"Factors between the best rates and the next ones that were tried: {said}.")
 
 # %% [markdown]
 # ### 3.2 Parts of the net
@@ -398,9 +422,9 @@ Markdown(f"Lower (the whole interval, on CPUs or on a GPU): {below}; higher: {ab
 # Some effects were measured twice, on CPUs and on a GPU, with baselines of their own. Runs of one seed
 # share all that is drawn on the CPU: initial weights, held-out images, order, crops and colours; dropout
 # masks and rounding differ. So this repeats the arithmetic and the code, and draws only a part of the
-# randomness again. All effects on one kind of device share its baselines. The last column takes both
-# effects as independent; they have the same test images, so that it is a little too low. Effects on the
-# top-1 error in points:
+# randomness again. All effects on one kind of device share its baselines. The last column takes all runs as
+# independent, and counts the test images, which are the same in both, once. Effects on the top-1 error in
+# points:
 
 # %%
 effects = [e for e in effects_on(measures.TEST) if e["study"] == "03_ablations"]
@@ -415,9 +439,22 @@ def measured(effect):
     return f"{ours[0]} ({ours[1]} to {ours[2]})", " + ".join(map(str, effect["n"]))
 
 
+def split(effect):
+    """The runs of the variant behind an effect, and those that it is compared with."""
+    ran = [(row["variant"] == effect["variant"], row) for row in measures.ended(effect["rows"])]
+    return [([row for own, row in ran if own == which], "ten") for which in (True, False)]
+
+
+# %%
+def error_of_difference(one, other):
+    """The standard error of the difference of two effects on the same test images."""
+    images, _ = measures.image_part([*split(one), *split(other)], "top1", weights=(1, -1, -1, 1))
+    return np.sqrt(one["estimate"].seeds + other["estimate"].seeds + images)
+
+
 def twice(one, other):
     """A line of the table: the same effect, measured twice."""
-    apart, se = one["value"] - other["value"], np.hypot(one["estimate"].se, other["estimate"].se)
+    apart, se = one["value"] - other["value"], error_of_difference(one, other)
     return f"`{one['variant']}`", *measured(one), *measured(other), f"{apart:.2f}", f"{abs(apart) / se:.1f}"
 
 
@@ -525,8 +562,7 @@ for i, tower in enumerate(("tower 1", "tower 2")):
     axis.plot([e["step"] for e in epochs], means, color=figures.COLOURS[tower], label=tower)
 
 # %%
-drops = [one["step"] for one, after in pairwise(epochs) if one["lr"] != after["lr"]]
-axis.vlines(drops, 0, 1, figures.GREY, ":", lw=0.8, transform=axis.get_xaxis_transform())
+axis.vlines(falls(epochs, "step"), 0, 1, figures.GREY, ":", lw=0.8, transform=axis.get_xaxis_transform())
 axis.set(xlabel="updates", ylabel="mean colour", xlim=0, ylim=0)
 axis.legend()
 figure if epochs else Markdown(NONE)
@@ -603,8 +639,8 @@ results(*norms, *(name for name in card if card[name] in tested and name not in 
 # %% [markdown]
 # The runs without norms have the rate that their check chose, the lowest of three, and the baseline
 # another one. So the block `same-rate` has the runs without norms at the rate of the baseline as a
-# control. Norms also make activations smaller (k = 2: about .6 times), so that without them scales change
-# as well. The paper says that they aid generalisation; then the gap between test and training error
+# control. Norms also make activations smaller (times $k^{-\beta}$ or less), so that scales, too, change
+# without them. The paper says that they aid generalisation; then the gap between test and training error
 # should be larger without them.
 
 # %%
