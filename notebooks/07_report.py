@@ -422,9 +422,7 @@ Markdown(f"Lower (the whole interval, on CPUs or on a GPU): {below}; higher: {ab
 # Some effects were measured twice, on CPUs and on a GPU, with baselines of their own. Runs of one seed
 # share all that is drawn on the CPU: initial weights, held-out images, order, crops and colours; dropout
 # masks and rounding differ. So this repeats the arithmetic and the code, and draws only a part of the
-# randomness again. All effects on one kind of device share its baselines. The last column takes all runs as
-# independent, and counts the test images, which are the same in both, once. Effects on the top-1 error in
-# points:
+# randomness again. All effects on one kind of device share its baselines.
 
 # %%
 effects = [e for e in effects_on(measures.TEST) if e["study"] == "03_ablations"]
@@ -443,6 +441,11 @@ def split(effect):
     """The runs of the variant behind an effect, and those that it is compared with."""
     ran = [(row["variant"] == effect["variant"], row) for row in measures.ended(effect["rows"])]
     return [([row for own, row in ran if own == which], "ten") for which in (True, False)]
+
+
+# %% [markdown]
+# Effects on the top-1 error in points. The last column takes all runs as independent, and counts the test
+# images, which are the same in both, once.
 
 
 # %%
