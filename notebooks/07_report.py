@@ -154,6 +154,16 @@ whose time then ended. A claim that needs others is *not tested*, or is judged a
 # %% [markdown]
 # **Beyond the paper.** The two readings, on ten classes (section 4.4):
 
+
+# %%
+def falls(history, unit):
+    """The epochs or updates (`unit`: epoch or step) after which the rate is lower."""
+    return [one[unit] for one, after in pairwise(history) if after["lr"] < one["lr"]]
+
+
+history = done["baseline"][0]["history"] if done["baseline"] else []
+lowered = f"after {' and after '.join(map(str, falls(history, 'epoch'))) or '-'} of {len(history)} epochs"
+
 # %%
 readings = [measures.ended(done[block.id]) for block in blocks if block.study == "04_readings"]
 apart = contrast(readings, (0.5, 0.5, -0.5, -0.5)) if all(readings) else None
@@ -194,16 +204,6 @@ colour-towers: This kind of specialization occurs during every run"""
 quoted = [(paper.CLAIMS[name], said) for name, said in (line.split(": ", 1) for line in QUOTES.splitlines())]
 rows = [(f"`{c.id}`{'*' * c.primary} ({c.section})", f'"{said}"', c.quantity, c.unit) for c, said in quoted]
 table("claim | the paper | quantity | unit", rows)
-
-
-# %%
-def falls(history, unit):
-    """The epochs or updates (`unit`: epoch or step) after which the rate is lower."""
-    return [one[unit] for one, after in pairwise(history) if after["lr"] < one["lr"]]
-
-
-history = done["baseline"][0]["history"] if done["baseline"] else []
-lowered = f"after {' and after '.join(map(str, falls(history, 'epoch'))) or '-'} of {len(history)} epochs"
 
 # %%
 net, both = scorecard.facts(), [a for a in paper.AMBIGUITIES if a.reading_paper != a.reading_source]
@@ -422,7 +422,9 @@ Markdown(f"Lower (the whole interval, on CPUs or on a GPU): {below}; higher: {ab
 # Some effects were measured twice, on CPUs and on a GPU, with baselines of their own. Runs of one seed
 # share all that is drawn on the CPU: initial weights, held-out images, order, crops and colours; dropout
 # masks and rounding differ. So this repeats the arithmetic and the code, and draws only a part of the
-# randomness again. All effects on one kind of device share its baselines.
+# randomness again. All effects on one kind of device share its baselines. The last column takes all runs as
+# independent, and counts the test images, which are the same in both, once. Effects on the top-1 error in
+# points:
 
 # %%
 effects = [e for e in effects_on(measures.TEST) if e["study"] == "03_ablations"]
@@ -430,7 +432,6 @@ kinds = [[e for e in effects if variants.on_gpu(e["rows"][0]) == on] for on in (
 first, second = [{e["variant"]: e for e in kind} for kind in kinds]
 
 
-# %%
 def measured(effect):
     """An effect with its interval, and its runs."""
     ours = [scorecard.number(effect[key], "pp") for key in ("value", "low", "high")]
@@ -441,11 +442,6 @@ def split(effect):
     """The runs of the variant behind an effect, and those that it is compared with."""
     ran = [(row["variant"] == effect["variant"], row) for row in measures.ended(effect["rows"])]
     return [([row for own, row in ran if own == which], "ten") for which in (True, False)]
-
-
-# %% [markdown]
-# Effects on the top-1 error in points. The last column takes all runs as independent, and counts the test
-# images, which are the same in both, once.
 
 
 # %%
