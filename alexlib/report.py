@@ -169,9 +169,8 @@ def _finished(executed: Path, source: Path, error: str) -> str:
     if error:
         book.cells[-2].source += f"\n\nFailed: `{error}`"
     text = nbformat.writes(book)
-    home = os.path.expanduser("~")
     folders = {data_root(): "data/", runs_root(): "runs/", reports_root(): "reports/"}
-    for folder, name in (folders | {ROOT: "", home: "~/"}).items():
+    for folder, name in (folders | {ROOT: "", os.path.expanduser("~"): "~/"}).items():
         text = text.replace(f"{folder}/", name) if len(str(folder)) > 1 else text
     return text
 
@@ -209,6 +208,7 @@ def paper(folder: Path) -> Path:
     del book.cells[-2:]  # what it was made with differs from run to run
     names = {"output_files_dir": "figures", "unique_key": "report"}
     text, made = MarkdownExporter(exclude_input=True).from_notebook_node(book, names)
+    text = re.sub(r"(?s)\*(Figure \d[^*]*)\*(.*?!\[)png\]", r"*\1*\2\1]", text)  # alt text
     page = (TEMPLATES / "paper.html").read_text("utf-8") + filters.markdown2html(text)
     files = made["outputs"] | {"report.md": text.encode(), "report.html": page.encode()}
     for name, data in files.items():
