@@ -203,7 +203,7 @@ def test_figure_1_follows_from_the_committed_rows():
     best = {name: min(rates.values(), key=lambda x: x[0]) for name, rates in times.items()}
     tanh, relu = ([x for seed, x in best[name].items() if seed] for name in ("tanh", "relu"))
     theirs, ratio = stats.ttest_ind(tanh, relu, equal_var=False), np.mean(tanh) - np.mean(relu)
-    (line, *_) = next(e["lines"] for e in scorecard.card(EVIDENCE) if e["claim"].id == "relu-speed")
+    (line,) = next(e["lines"] for e in scorecard.card(EVIDENCE) if e["claim"].id == "relu-speed")
     ends = theirs.confidence_interval()
     found = [math.log(line[key]) for key in ("value", "low", "high")]
     assert [*found, line["p"]] == pytest.approx([ratio, *ends, theirs.pvalue])

@@ -170,7 +170,7 @@ def _over_nets(measured, images: int) -> Estimate:
 
 
 def relu_race(claim: Claim, rows: Rows):
-    """Epochs of tanh / epochs of ReLU to the error of Figure 1, for each net (stack).
+    """Epochs of tanh / epochs of ReLU to the error of Figure 1, for each net or for one `stack`.
 
     With the option `least`, the least ratio of two nets or more.
     """
@@ -180,7 +180,7 @@ def relu_race(claim: Claim, rows: Rows):
         counted, lines = race.at_best_rates(group, figure1), []
         for stack in dict.fromkeys(stack for stack, _ in counted):
             tanh, relu = (counted.get((stack, name)) for name in ("tanh", "relu"))
-            if tanh and relu:
+            if tanh and relu and claim.options.get("stack", stack) == stack:
                 found = race.sooner(tanh, relu, FIGURE1.train.target)
                 lines.append(line(claim, f"tanh / ReLU, {stack} net", tanh + relu, found))
         yield from _least(lines, 2) if claim.options.get("least") else lines
