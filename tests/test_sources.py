@@ -58,9 +58,7 @@ def test_kaggles_imagenet_is_read_as_it_comes(tmp_path, given, capsys):
     folder = tmp_path / "data/imagenet/ILSVRC/Data/CLS-LOC"
     make_set(folder, WNIDS)
     expected = load(folder)
-    lines = [
-        f"{file},{wnid} 1 2 3 4 {wnid} 5 6 7 8" for file, wnid in flatten(folder / "val").items()
-    ]
+    lines = [f"{file},{id} 1 2 3 4 {id} 5 6 7 8" for file, id in flatten(folder / "val").items()]
     (folder / "test").mkdir()
     Image.new("RGB", (20, 20)).save(folder / "val/more.png")
     text = "\n".join(["ImageId,PredictionString", *lines])  # without an end of the last line
