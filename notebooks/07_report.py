@@ -166,16 +166,16 @@ lowered = f"after {' and after '.join(map(str, falls(history, 'epoch'))) or '-'}
 
 # %%
 raced, target = [r for r in found if r["study"] == "02_relu_vs_tanh"], config.FIGURE1.train.target
-best = race.at_best_rates(raced, config.config_at(config.FIGURE1, "cifar10"))
-stacks = [stack for stack, name in best if name == "tanh" and (stack, "relu") in best]
-nets = {stack: (best[stack, "tanh"], best[stack, "relu"]) for stack in stacks}
+speeds = rules.relu_race(rules.UNCLAIMED, rules.Rows(raced))  # a line of evidence for each net
+speeds = {line["rows"][0]["config"]["net"]["stack"]: line for line in speeds}
+nets = {s: (x["rows"][: x["n"][0]], x["rows"][x["n"][0] :]) for s, x in speeds.items()}  # tanh, ReLU
 
 # %%
 readings = [measures.ended(done[block.id]) for block in blocks if block.study == "04_readings"]
 apart = contrast(readings, (0.5, 0.5, -0.5, -0.5)) if all(readings) else None
 ends = apart and f"{apart['value']:.2f} points ({apart['low']:.2f} to {apart['high']:.2f})"
-speeds = [f"{s} {race.sooner(*both, target).shown()['value']:.2f}" for s, both in nets.items()]
-Markdown(f"""tanh / ReLU: {", ".join(speeds) or "no row yet"}. Test error of `paper` minus that of
+said = ", ".join(f"{stack} {line['value']:.2f}" for stack, line in speeds.items())
+Markdown(f"""tanh / ReLU: {said or "no row yet"}. Test error of `paper` minus that of
 `source2012`, mean of both schedules: {ends or "no row yet"}.""")
 
 # %% [markdown]
@@ -368,14 +368,14 @@ steps = f"{min(steps):.1f} to {max(steps):.1f}" if steps else "unknown"
 
 
 # %%
-def judged_as(both):
+def judged_as(line):
     """The verdict on a net's ratio, and the one for exactly 6 where it is another."""
     sizes = verdicts.size(paper.CLAIMS["relu-speed"]), (math.log(6), math.log(6))
-    rounded, exact = (verdicts.verdict(race.sooner(*both, target), size) for size in sizes)
+    rounded, exact = (verdicts.verdict(line["estimate"], size) for size in sizes)
     return f"*{rounded}*" + f" (exactly 6: *{exact}*)" * (exact != rounded)
 
 
-said = "; ".join(f"{stack} net: {judged_as(both)}" for stack, both in nets.items())
+said = "; ".join(f"{stack} net: {judged_as(line)}" for stack, line in speeds.items())
 Markdown(f"By net: {said or 'none'}. The rates next to the best ones differ by factors of {steps}.")
 
 # %% [markdown]
