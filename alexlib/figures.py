@@ -118,15 +118,15 @@ def forest(effects: list[dict], title: str = ""):
                 style |= {"marker": "<" if value < left else ">", "ms": 8, "clip_on": False}
             axis.plot(np.clip(value, left, right), y, **style)
         said = f"{row['value']:+z.1f} {row['unit']}, n = {' + '.join(map(str, row['n']))}"
-        axis.text(1.02, y, said, transform=axis.get_yaxis_transform(), va="center", fontsize=8.5)
+        axis.text(1.02, y, said, transform=axis.get_yaxis_transform(), va="center", fontsize=9.5)
     axis.axvline(0, color=BLACK, lw=0.8)
     axis.tick_params(axis="y", pad=9)
     axis.set_yticks(range(len(effects)), [row["name"] for row in effects])
     axis.set(title=title, xlim=(left, right), ylim=(len(effects) - 0.4, -0.6))
     units = dict.fromkeys(row["unit"] for row in effects)
     axis.set_xlabel(", ".join({"pp": "percentage points"}.get(unit, unit) for unit in units))
-    for style in MARKS.values():
-        axis.plot([], [], ls="", **style)
+    for key in (key for key in MARKS if any(known[key].size for known in numbers)):
+        axis.plot([], [], ls="", **MARKS[key])
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 

@@ -104,8 +104,8 @@ def findings() -> str:
             paper = f"{found['paper']}{unit}" if claim.paper else "no size named"
             verdict = CHOSEN["words"][entry["verdict"].partition(";")[0]]
             row = {"the paper says": claim.statement, "paper": paper, "here (95 % interval)": here}
-            rows.append(row | {"images": line and line["scale"], "is it so?": verdict})
-    return table("the paper says | paper | here (95 % interval) | images | is it so?", rows)
+            rows.append(row | {"images": line and line["scale"], "verdict": verdict})
+    return table("the paper says | paper | here (95 % interval) | images | verdict", rows)
 
 
 def verdicts(are_facts: bool) -> str:

@@ -63,9 +63,9 @@ from alexlib.data.prepare import load
 # %% [markdown]
 # ## The images of 2012
 #
-# These numbers are in section 2 of the paper. Labels of test images are public for ILSVRC-2010 only,
-# so the paper reports results for both years. The nets in its error table for 2012 were tested on the
-# 50,000 validation images.
+# These numbers are in section 2 of the paper. Labels of test images are public for ILSVRC-2010 only, so
+# most of the paper's results are for that year. It adds results for 2012, the contest it entered: errors
+# on the validation images, and test errors of two averages of nets.
 
 # %%
 names = ("images_train", "images_val", "images_test", "classes", "side")
@@ -185,7 +185,7 @@ whole = [Image.open(f).convert("RGB") for f in picked] or [ImageOps.fit(own, box
 # %%
 def three_ways(image):
     short, long = min(image.size), max(image.size)
-    names = "whole", f"centre crop: {short / long:.0%} is kept", f"squashed: stretched by {long / short:.2f}"
+    names = "whole", f"centre crop: {short / long:.0%} is kept", f"squashed by {long / short:.2f}"
     shown = image, square(image, chosen.side), image.resize((chosen.side, chosen.side))
     return zip(names, shown, strict=True)
 
@@ -224,7 +224,7 @@ shapes = np.array([aspect(file) for file in files] or [image.width / image.heigh
 kept = np.minimum(shapes, 1 / shapes)
 Markdown(
     f"For {len(shapes)} shapes the centre crop keeps **{kept.mean():.0%}** of the area on average and"
-    f" **{kept.min():.0%}** at least; squashing stretches by **{(1 / kept).mean():.2f}** on average."
+    f" **{kept.min():.0%}** at least; squashing changes the shape by **{(1 / kept).mean():.2f}** on average."
 )
 
 # %% [markdown]
@@ -306,8 +306,8 @@ figure
 # %% [markdown]
 # ## Principal components of colour, by hand
 #
-# A pixel is three numbers. Their covariance over all pixels has three axes $p_1, p_2, p_3$ with
-# variances $\lambda_1, \lambda_2, \lambda_3$:
+# A pixel $x$ is three numbers; $\bar x$ is the mean colour of the $n$ pixels. Their covariance has three
+# axes $p_1, p_2, p_3$ with variances $\lambda_1, \lambda_2, \lambda_3$:
 #
 # $$C = \frac{1}{n} \sum (x - \bar x)(x - \bar x)^T = \sum_i \lambda_i\, p_i p_i^T$$
 #
@@ -382,8 +382,8 @@ roots[::-1].plot.bar(ax=axes[1], rot=0, ylabel="standard deviation, grey levels"
 figure
 
 # %% [markdown]
-# The angles between the axes, in degrees. Two axes with nearly equal variances can turn in their plane,
-# so their angles mean little; those of the generated images do.
+# The angles between the axes, in degrees. If two axes have nearly equal variances, their
+# directions are not well determined and the angles mean little. This is so for the generated images.
 
 # %%
 vectors = {"this set": training.eigenvectors.T, "copied": np.array(paper.COPIED_VECTORS)}

@@ -103,7 +103,7 @@ table.style.format(precision=3)
 # ## Crops and mirror images
 #
 # The paper counts $32 \times 32 \times 2 = 2048$ crops with their mirror images. A crop of 224 pixels
-# has 33 positions on a side of 256, 0 to 32. The code draws from all of them, so that there are
+# has 33 positions on a side of 256, 0 to 32. The code of 2012 draws from all of them, which makes
 # $33 \times 33 \times 2 = 2178$.
 
 # %%
@@ -150,7 +150,7 @@ Code(inspect.getsource(augment.random_windows), language="python")
 
 # %% [markdown]
 # All positions are equally likely, also those at the edge. Left: how often each one was drawn. Right:
-# the number of positions that were drawn so often, and a Poisson distribution (line).
+# how many positions were drawn a given number of times, and a Poisson distribution (line).
 
 # %%
 from scipy import stats
@@ -196,10 +196,11 @@ for pixels, top, left, mirrored, expected in zip(eight.numpy(), *windows, by_lib
 #
 # $$\sum_i \alpha_i s_i\, p_i, \qquad \alpha_i \sim N(0,\, 0.1)$$
 #
-# $p_i$ are the principal components of colour (notebook 00). In the text $s_i = \lambda_i$, the
-# variance along $p_i$; in the code it is the root, $s_i = \sqrt{\lambda_i}$. A variance depends on the
-# unit of the pixels: with pixels in 0..255 the noise of the text would have thousands of grey levels.
-# The config `paper` therefore takes the variance of pixels in 0..1.
+# 0.1 is a standard deviation, and $p_i$ are the principal components of colour (notebook 00). In the text
+# $s_i = \lambda_i$, the variance along $p_i$; in the code it is the root, $s_i = \sqrt{\lambda_i}$. A
+# variance depends on the unit of the pixels: with pixels in 0..255 the noise of the text would have a
+# standard deviation of more than a thousand grey levels. The config `paper` therefore takes the variance of
+# pixels in 0..1.
 
 # %%
 values, vectors = torch.tensor(training.eigenvalues), torch.tensor(training.eigenvectors)
@@ -596,9 +597,10 @@ assert {effect["variant"] for effect in effects} == {*configs} - {"baseline"}
 # 4. What happens to an image if the text of the paper is taken literally, with the variance of pixels in
 #    0..255? Which share of its pixels ends up black or white?
 # 5. Does the order matter: first the noise and then the flip, or first the flip? First the crop and then
-#    the flip, or first the flip? Try it with the three functions.
-# 6. An experiment: train a small net on few images, with random crops and flips and without. What
-#    happens to its training error and to its test error?
+#    the flip, or first the flip? Try it with the three functions. For arrays, add
+#    `colour_noise(torch.zeros(1, 1, 3), alpha).numpy()` to an image.
+# 6. An experiment: train a small net on few images, with random crops and flips and without (`models.build`,
+#    `loop.fit` and `loop.evaluate`). What happens to its training error and to its test error?
 
 # %% [markdown]
 # ## Limits and next

@@ -98,8 +98,8 @@ Markdown(
 #
 # $$f(x) = \max(0, x), \quad f'(x) = [x > 0] \qquad\qquad f(x) = \tanh x, \quad f'(x) = 1 - \tanh^2 x$$
 #
-# A tanh unit whose input is far from zero passes almost no gradient to the layers below; a ReLU passes all
-# of it or nothing.
+# The slope of tanh is almost zero where its input is far from zero: such a unit is saturated. A ReLU has
+# a slope of 1 or 0. Both multiply the gradient that comes from above.
 
 
 # %% tags=["by-hand"]
@@ -148,7 +148,8 @@ batch = augment.to_input(*crops)
 X = batch.flatten(1).double() / 255  # (256, inputs)
 
 # %% [markdown]
-# The forward pass, the loss (cross-entropy), its gradient by the chain rule, and the update of section 5:
+# The forward pass, the loss (cross-entropy), its gradient by the chain rule, and the update of section 5.
+# $W_1$ is (units, inputs) and $W_2$ (classes, units), $y_i$ is the class of image $i$ of $n$:
 #
 # $$h = f(X W_1^T + b_1), \quad p = \mathrm{softmax}(h W_2^T + b_2), \quad
 # L = -\tfrac{1}{n} \sum_i \log p_{i, y_i}$$
@@ -163,7 +164,7 @@ def loss_and_gradient(weights, X, labels, f):
     true = F.one_hot(labels, len(b2))  # (n, classes): 1 for the class of the image, else 0
     loss = -(log_p * true).sum() / len(X)
     d_scores = (log_p.exp() - true) / len(X)  # the gradient of the loss with respect to the scores
-    d_z = (d_scores @ W2) * slope
+    d_z = (d_scores @ W2) * slope  # the same for z = X W1.T + b1, (n, units)
     return loss.item(), [d_z.T @ X, d_z.sum(0), d_scores.T @ h, d_scores.sum(0)]  # of W1, b1, W2, b2
 
 
@@ -175,7 +176,8 @@ def update(weights, velocities, gradients, lr, momentum=0.9, decay=0.0005):
 
 # %% [markdown]
 # The same net of torch's layers, with autograd and the library's activations and update rule. Losses and
-# weights must be equal after each of 30 steps. (One learning rate and one start do not compare speeds.)
+# weights must be equal after each of 30 steps. (This does not compare speeds: there is only one
+# learning rate and one start.)
 
 
 # %%
@@ -216,9 +218,9 @@ pd.DataFrame(models.shapes_and_cost(base)).style.hide().format(thousands=",")
 # %% [markdown]
 # ## The learning rate of each
 #
-# The rule was fixed before the runs. One run is made for each rate (seed 0). The best rate reaches the
-# target in the fewest epochs; if no rate does, it ends with the lowest training error. If the best rate is at
-# an edge of the grid, the grid is extended, three times at most.
+# The rule is that of the protocol (docs/protocol.md). One run is made for each rate (seed 0). The best
+# rate reaches the target in the fewest epochs; if no rate does, it ends with the lowest training error.
+# If the best rate is at an edge of the grid, the grid is extended, three times at most.
 
 
 # %%
@@ -261,7 +263,8 @@ table.rename_axis("learning rate").style.format(precision=1, na_rep="-").format_
 #
 # The same mini-batch goes through both nets, before training and after an epoch at the best rate of each.
 # The figure shows the standard deviation of each layer's output before the non-linearity, and of the
-# gradient of the loss there. A tanh unit whose input is beyond about 3 is saturated.
+# gradient of the loss there. A tanh unit whose input is beyond about 3 is saturated. Look at both panels: a
+# saturated layer need not have the smaller gradient. Small gradients alone do not explain the difference.
 
 
 # %%
@@ -410,7 +413,8 @@ assert stack in stacks
 # 3. What happens to a layer of ReLUs if all its biases are -100? Does it learn its way out?
 # 4. What happens if $f(x) = x$? Write this net as one matrix.
 # 5. What happens if all weights of the first layer start with the same number?
-# 6. An experiment: which activation needs fewer steps at its best of five rates? Which endures larger ones?
+# 6. An experiment: which activation needs fewer steps at its best of five rates? Which still
+#    learns at larger rates?
 
 # %% [markdown]
 # ## Limits and next

@@ -22,7 +22,8 @@
 #
 # **The paper says** (sections 3 to 6): five convolutional and three fully connected layers have 60 million
 # parameters, in two towers that exchange data in certain layers only. Training is stochastic gradient descent
-# with momentum. One net has a top-5 error of 18.2 % on ILSVRC-2012, averaged over ten views of each image.
+# with momentum. One net has a top-5 error of 18.2 % on the validation images of ILSVRC-2012, with
+# predictions averaged over ten views.
 #
 # **Two configs.** `paper` follows the text (docs/fidelity.md lists where it cannot). `source2012` is the
 # net of run 145, which produced the paper's numbers, with the schedule of run 170.
@@ -130,7 +131,9 @@ Markdown(
 #
 # $$b_i = a_i \Big/ \Big(k + \alpha \sum_{j=i-n/2}^{i+n/2} a_j^2\Big)^{\beta}$$
 #
-# The sum is over $n$ neighbouring feature maps at one position. Each tower normalises its own maps only.
+# $a_i$ and $b_i$ are the activations of map $i$ before and after, at one position. The sum is over $n$
+# neighbouring maps; $n / 2$ is rounded down, and maps that do not exist are left out. Each tower normalises
+# its own maps only.
 
 
 # %% tags=["by-hand"]
@@ -145,12 +148,12 @@ def lrn_in_towers(a):
 
 
 # %% [markdown]
-# Three feature maps at one position, with $n = 3$. A large neighbour makes the activation of a feature map
-# smaller. The library and torch give the same numbers. (The parser of 2012 divides $\alpha$ by $n$, and so
-# does torch.) The other maps have the size of conv1's, in two towers.
+# Three feature maps at one position, with $n = 3$. Maps 1 and 2 are equal; the one beside the large
+# activation becomes smaller. The library and torch give the same numbers. (The parser of 2012 divides
+# $\alpha$ by $n$, and so does torch.) The other maps have the size of conv1's, in two towers.
 
 # %% tags=["by-hand"]
-three = torch.tensor([10.0, 200.0, 50.0]).view(1, 3, 1, 1)
+three = torch.tensor([50.0, 50.0, 200.0]).view(1, 3, 1, 1)
 assert torch.allclose(lrn(three, n=3), models.layers.LocalResponseNorm(n=3)(three))
 by_torch = F.local_response_norm(three, 3, alpha=3 * 1e-4, beta=0.75, k=2)
 assert torch.allclose(lrn(three, n=3), by_torch)
@@ -238,7 +241,7 @@ with torch.no_grad():
 # %% [markdown]
 # ### Layer by layer
 #
-# The library counts each layer of Figure 2. *Neurons* are the outputs of layers with weights, *macs* the
+# The table lists the layers of Figure 2. *Neurons* are the outputs of layers with weights, *macs* the
 # multiply-adds for one image. The two towers are the two halves of the feature maps of every layer.
 
 # %%
@@ -250,7 +253,7 @@ table.format(lambda count: f"{count:,}" if count else "", subset=list(totals.ind
 
 # %% [markdown]
 # The paper says 60 million parameters and 650,000 neurons. Its Figure 2 gives 253,440 neurons for conv1.
-# This is not 55 x 55 x 96 = 290,400, the only size that the next layer fits.
+# This is not 55 x 55 x 96 = 290,400, the only number that agrees with the input of the next layer.
 
 # %%
 here = pd.DataFrame(models.shapes_and_cost(config))
@@ -280,7 +283,8 @@ crossing.style.hide().format(thousands=",")
 #
 # $$v \leftarrow 0.9\,v - 0.0005\,\varepsilon\,w - \varepsilon\,g, \qquad w \leftarrow w + v$$
 #
-# The learning rate $\varepsilon$ is a factor inside the velocity $v$. After the rate is lowered, the old
+# $w$ is a weight, $g$ the gradient of the mean loss of the mini-batch with respect to it. The learning rate
+# $\varepsilon$ is a factor inside the velocity $v$. After the rate is lowered, the old
 # velocity, which was built up at the old rate, has an effect for some more steps. torch's SGD keeps $-v /
 # \varepsilon$, which the library rescales whenever the rate changes. One weight and three steps, by hand and
 # with the library; the rate is lowered before the last one:
@@ -375,9 +379,9 @@ Code(inspect.getsource(loop.fit), language="python")
 # %% [markdown]
 # ## Before training: activations and gradients
 #
-# The paper draws all weights from N(0, 0.01). Run 145 used a standard deviation of 0.03 in conv3 to conv5.
-# One mini-batch through both untrained nets shows the effect on the sizes of the activations, layer by
-# layer, and of the gradients.
+# The paper draws all weights from N(0, 0.01) (0.01 is the standard deviation). Run 145 used a standard
+# deviation of 0.03 in conv3 to conv5. One mini-batch through both untrained nets shows the effect on the
+# sizes of the activations, layer by layer, and of the gradients.
 
 # %%
 changed = fields | {"epochs": epochs or None, "classes": len(classes)}
@@ -480,7 +484,8 @@ figure
 #
 # The paper's Figure 3 shows 96 kernels of 11 x 11 x 3, the upper half from one GPU, the lower half from the
 # other. It says that in every run the kernels of one tower become largely colour-agnostic and those of the
-# other colour-specific. Each kernel is scaled to its own range here. Notebook 05 measures the colour.
+# other colour-specific. Each kernel is scaled to its own range here. After
+# a short training most of them still look like noise. Notebook 05 measures the colour.
 
 # %%
 figures.kernels(run.model.conv1.weight.detach().float().cpu(), config.net.towers)
@@ -515,8 +520,8 @@ table.style.format({"images/s": "{:.0f}", "ratio": "{:.2f}"})
 # %% [markdown]
 # ## Predictions for test images
 #
-# The five most probable classes of some test images, averaged over ten views. The name of the true class
-# is above the image, and its bar is green.
+# The five most probable classes of some test images, averaged over ten views. The name of the true class is
+# above the image, and its bar is green. A bar across the whole panel is a probability of 1.
 
 # %%
 shown = np.random.default_rng(job.seed).choice(len(test), min(len(test), 6), replace=False)
@@ -619,7 +624,8 @@ Markdown(
 # 3. **The update rule.** The rate is divided by 10 before the third of three steps. Is this step longer or
 #    shorter with `torch.optim.SGD` when only its `lr` is changed?
 # 4. **The learning rate.** Train `ByHand(1 / 16, 10)` for 30 steps with the rates 0.0002, 0.002 and 2.
-#    Which loss is the lowest at the end? What does the loss do at the highest rate?
+#    Which loss is the lowest at the end? What does the loss do at the highest rate? (Load the weights of
+#    `models.build(paper.replace(width=1 / 16))` into it first; use `two_x`, `two_labels` and `batches`.)
 # 5. **The other config.** Change `ByHand` into the net of `source2012`: LRN of layer 1 comes before the ReLU,
 #    its alpha is 2e-5, and layer 2 has a `SpatialResponseNorm`. Check the scores against the library.
 # 6. **No answer "none".** Give the net an image of none of its classes, e.g. noise. How large is its highest

@@ -183,21 +183,22 @@ share.to_frame(f"share of {len(kinds)} kernels").style.format("{:.1%}")
 # %% [markdown]
 # ## Colour and the two towers
 #
-# The paper speaks of every run. The table and the figure have all runs of this scale that are on record, with
-# their number of updates. *Colour* is the mean share of a kernel's energy off the grey axis. *p* is the
-# probability that the two means differ as much as here, or more, if the kernels are assigned to the towers at
-# random. The claim is judged only for runs of at least 84,000 updates, a tenth of the paper's 840,000
-# (`docs/protocol.md`, section 6); a shorter run is not evidence for or against it.
+# The paper speaks of every run. The figure has all runs of this scale that are on record, with the seed
+# and the number of updates. *Colour* is the mean share of a kernel's energy off the grey axis. *p* is the
+# probability that the two means differ as much as here, or more, if the kernels are assigned to the
+# towers at random. The claim is judged only for runs of at least 84,000 updates, a tenth of the paper's
+# 840,000 (`docs/protocol.md`, section 6); a shorter run is not evidence for or against it.
 
 # %%
 found = []
 for row in [] if others else runs.read(scale=job.scale):
     if "colour" in row and row["history"]:
-        name = f"{row['study'][:2]} {row['variant']}, seed {row['seed']}"
+        name = f"{row['study'][:2]} {row['variant']}, seed {row['seed']}" + ", GPU" * measures.on_gpu(row)
         found.append((name, row["history"][-1]["step"], *row["colour"]["means"], row["colour"]["p"]))
 for colour in models.tower_colour(net.model).values() if others else ():
     found.append((net.origin, None, *colour["means"], colour["p"]))
 colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "p"])
+colours = colours.drop_duplicates(ignore_index=True)
 
 # %% [markdown]
 # A row for each run, with the mean colour of both towers:
@@ -211,16 +212,16 @@ for tower in ("tower 1", "tower 2"):
 # %%
 axis.set(xlabel="mean share of a kernel's energy off the grey axis", xlim=0)
 axis.legend(bbox_to_anchor=(1, 1))
-axis.invert_yaxis()
+axis.set_ylim(len(colours) - 0.5, -0.5)
 figure if len(colours) else Markdown("*There is no run with two towers.*")
 
 # %% [markdown]
-# The same for this run, after each epoch. Where the towers specialise, the two curves part.
+# The same for this run, after each epoch. If the towers specialise, the two curves separate.
 
 # %%
-epochs = [epoch for epoch in ([] if others else run.row["history"]) if "colour" in epoch]
-means = [epoch["colour"]["means"] for epoch in epochs]
-curves = pd.DataFrame(means, [epoch["step"] for epoch in epochs], ["tower 1", "tower 2"])
+coloured = [epoch for epoch in ([] if others else run.row["history"]) if "colour" in epoch]
+means = [epoch["colour"]["means"] for epoch in coloured]
+curves = pd.DataFrame(means, [epoch["step"] for epoch in coloured], ["tower 1", "tower 2"])
 
 # %%
 figure, axis = figures.new_figure(8, 2.6)
@@ -230,7 +231,7 @@ for tower in curves:
 # %%
 axis.set(xlabel="updates", ylabel="mean colour", xlim=0, ylim=0)
 axis.legend()
-figure if len(curves) else Markdown("*The epochs of this run do not have it.*")
+figure if len(curves) else Markdown("*This run has no colour values for its epochs.*")
 
 # %% [markdown]
 # How many runs are long enough for the claim:
@@ -248,7 +249,8 @@ Markdown(
 #
 # All test images go through the net once (centre view), and the output of every layer is kept; of each
 # feature map, the largest value. The figure has the five most probable classes of eight images that were
-# drawn at random. The name of the true class is above the image, and its bar is green.
+# drawn at random. The name of the true class is above the image, and its bar is green. A bar across the whole
+# panel is a probability of 1.
 
 # %%
 made = features.activations(net, test, features.LAYERS)
@@ -369,8 +371,8 @@ figures.precision_curves(ks, shares, {"chance": chance}, xlabel)
 
 # %% [markdown]
 # The paper adds that these neighbours are generally not close pixel by pixel. How many training images are
-# nearer to the query by pixels than its neighbour by features? None, if the two distances had the same
-# order; half of them (dashed), if the pixels said nothing about the features.
+# nearer to the query by pixels than its neighbour by features? At most five, if both distances had the
+# same order; any share equally often (dashed), if pixels said nothing about the features.
 
 # %%
 chosen_distance = away["pixels"].gather(1, near["features"])  # (queries, 6)
@@ -393,7 +395,7 @@ figure
 # (Hamming distance). Three axes and two vectors:
 
 # %%
-axes = torch.tensor([[1.0, 0, 1], [0, 1, 1]])
+axes = torch.tensor([[1.0, 0, 1], [0, 1, 1]])  # (2, 3): each column is an axis
 two = (torch.tensor([[2.0, -1.0], [-1.0, -3.0]]) @ axes > 0).float()  # the mean is 0
 assert two.tolist() == [[1, 0, 1], [0, 0, 0]]
 assert torch.cdist(two[:1], two[1:], p=0).item() == 2
@@ -464,8 +466,8 @@ Markdown(
 # ## Images that maximally activate a unit
 #
 # Units of the layer named above, drawn at random among those that any test image activates, and the eight
-# test images that activate each of them most. The white frame in an image is the part that the unit sees
-# where its activation is largest. Green frames: of the commonest class among the eight.
+# test images that activate each of them most. The white frame is the receptive field of the
+# unit where its activation is largest. Green frames: images of the most frequent class of the eight.
 
 
 # %%
@@ -694,7 +696,8 @@ table.style.hide().set_properties(subset=words, **text)
 # 3. **Colour of noise.** Which share of its energy does a kernel of white noise have off the grey axis? Write
 #    down a number, then measure it for 2,000 kernels with `models.colourfulness`. Two towers that were not
 #    trained: how probable is p < 0.05?
-# 4. **Shuffled pixels.** The pixels of all images are shuffled, in the same way for each image. What happens
+# 4. **Shuffled pixels.** The pixels of the net's input (after the crop) are shuffled, in the same way for
+#    each image. What happens
 #    to the nearest neighbours by pixels, and to those by features? Write down both, then run.
 # 5. **Codes without a mean.** What happens to a code of features on random axes if the mean is not
 #    subtracted? Think of features after a ReLU: none is negative. Write it down, then compare the two

@@ -21,8 +21,9 @@
 # **Question.** Which of the paper's claims hold, as far as the runs of this study can tell?
 #
 # **How.** The notebook reads the rows that the protocol lists (`reports/results`). Nothing is trained and no
-# image is read. The verdicts follow from the rows by [the protocol](../docs/protocol.md), which was written
-# before the runs.
+# image is read. The verdicts follow from the rows by [the protocol](../docs/protocol.md). Its first
+# rules are older than the runs on 100 classes, and newer than closed blocks and the four-layer runs of
+# Figure 1; later changes are dated.
 
 # %% [markdown]
 # ## Parameters
@@ -56,7 +57,8 @@ from alexlib.study.verdicts import Estimate
 #
 # $$\mathrm{se}^2 = s^2 \Big(\frac{1}{3} + \frac{1}{6}\Big) + v$$
 #
-# With $s = 0.5$ points, $v = 0.04$ and 20 degrees of freedom for $s$, by hand and by the library:
+# With $s = 0.5$ points, $v = 0.04$ and 20 degrees of freedom for $s$, by hand and by the library. The degrees
+# of freedom of the sum are those of Welch and Satterthwaite:
 
 # %% tags=["by-hand"]
 seeds, images, df = 0.5**2 * (1 / 3 + 1 / 6), 0.04, 20
@@ -181,7 +183,7 @@ shown(scorecard.cells(entry["claim"], entry["lines"][0]) for entry in empirical 
 # %% [markdown]
 # ### Primary claims
 #
-# These were named in advance. Their p-values (against no effect) are corrected by Holm's method over the
+# These were named in the protocol. Their p-values (against no effect) are corrected by Holm's method over the
 # claims that were tested. Claims that were not tested, or not in their regime, are left out.
 
 # %%
@@ -251,7 +253,7 @@ figures.forest(gaps, title) if gaps else Markdown("*No effect is on record yet.*
 # ### Learning rates
 #
 # If the protocol asks for it, three rates were compared after a few epochs of seed 0: half the scale's rate,
-# the rate itself and twice the rate. The columns have the validation error, in %. Another rate replaces the
+# the rate itself and twice the rate. The columns give the validation error, in %. Another rate replaces the
 # scale's own if its error is lower by more than two points. Of two checks at one rate the first counts.
 
 # %%
@@ -302,8 +304,8 @@ shown(
 # %% [markdown]
 # ## Cost
 #
-# Hours of training of all runs on record, including those that diverged. A run that was stopped and never
-# resumed leaves no row and is not counted.
+# Hours of training of all runs on record, including those that diverged. Runs that shared a GPU count each in
+# full; the report counts them once. A run that was stopped and never resumed has no row and is not counted.
 
 # %%
 cost = runs.groupby(["study", "scale", "device"]).agg(runs=("seed", "size"), hours=("seconds", "sum"))
@@ -354,13 +356,13 @@ columns = ["claim", "size", "detectable", "n", "needed"]
 effort = pd.DataFrame(scorecard.difficulty(table), columns=columns)
 effort["n"] = [" + ".join(map(str, n)) for n in effort["n"]]
 effort["unit"] = ["log of ratio" if CLAIMS[id].unit == "x" else "pp" for id in effort.claim]
-names = {
+titles = {
     "size": "effect claimed",
     "detectable": "detectable now",
     "n": "runs so far",
     "needed": "runs needed",
 }
-shown(effort.rename(columns=names)).format("{:.0f}", subset=["runs needed"], na_rep="-")
+shown(effort.rename(columns=titles)).format("{:.0f}", subset=["runs needed"], na_rep="-")
 
 # %% [markdown]
 # Ratios are given as logarithms. A claim whose size is excluded here may still hold at the paper's scale:
@@ -397,7 +399,8 @@ assert cost.runs.sum() == len(runs)
 # 3. **Seven claims.** Seven effects are all zero. How probable is it that at least one has p < 0.05? And
 #    after Holm's correction? Write down both, then simulate with `verdicts.holm`.
 # 4. **The gate.** What would the verdicts *regime not reached* be if there were no gate? Write down one for
-#    each, then compute `verdicts.verdict(line["estimate"], verdicts.size(claim))`.
+#    each, then compute `verdicts.verdict(line["estimate"], verdicts.size(claim))` for those with an estimate:
+#    `claim` is `entry["claim"]`, `line` is `entry["lines"][0]`.
 # 5. **A cost.** How many runs in each arm would find the 1.7 points of the two towers, with the variance of
 #    this study? How many hours is that? Write down both, then use `estimate.runs_needed` and the table of
 #    costs.

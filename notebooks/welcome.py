@@ -20,7 +20,7 @@
 # | --- | --- | --- | --- |
 # | [00 The data](00_data.ipynb) | what the net sees of an image | 2 | 1 |
 # | [01 Augmentation](01_augmentation.ipynb) | how crops, flips and colour noise enlarge a set | 4.1 | 1 |
-# | [02 ReLU and tanh](02_relu_vs_tanh.ipynb) | why nets with ReLUs learn sooner | 3.1 | 2 |
+# | [02 ReLU and tanh](02_relu_vs_tanh.ipynb) | how much sooner nets with ReLUs learn | 3.1 | 2 |
 # | [03 Ablations](03_ablations.ipynb) | dropout; what one part of a net is worth | 3, 4 | 1 |
 # | [04 Training AlexNet](04_train.ipynb) | the net layer by layer, and its training loop | 3, 5 | 2 |
 # | [05 What the net has learned](05_features.ipynb) | filters, features, neighbours | 6.1 | 1 |

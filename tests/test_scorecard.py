@@ -270,6 +270,9 @@ def test_the_gate_the_primary_claims_and_runs_that_say_nothing():
     lost = [made("no-lrn", s) | {"metrics": {}, "history": []} for s in (2, 3)]
     assert entry(fitted + lost, "lrn")["verdict"].endswith("; 2 diverged")
     assert "2 runs of no-lrn diverged" in entry(fitted[::2] + lost, "lrn")["reason"]
+    layers = [made(f"no-conv{i}", s) for i in range(1, 6) for s in range(2)]
+    layers[0] |= {"metrics": {}, "history": []}
+    assert "diverged" not in entry(fitted[::2] + layers[:5], "remove-conv")["reason"]
     assert entry(pairs("no-lrn", (1, 2), scale="imagenette"), "lrn-top5")["lines"] == []
     for found in scorecard.card(fitted + lost):
         assert bool(found["lines"]) != bool(found["reason"])
@@ -290,7 +293,8 @@ def test_errors_on_imagenet_itself(top1, verdict):
 def test_the_colour_of_towers_is_asked_of_every_long_run(p, verdict):
     long = [made(seed=s, steps=84_000) | {"colour": {"p": x}} for s, x in enumerate(p)]
     short = made(seed=9, steps=83_999) | {"colour": {"p": 0.9}}
-    assert entry([short, *long], "colour-towers")["verdict"] == verdict
+    found = entry([short, *long], "colour-towers")
+    assert found["verdict"] == verdict and found["lines"][0]["rows"] == long
     assert entry([short], "colour-towers")["verdict"].startswith("regime not reached")
 
 

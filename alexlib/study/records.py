@@ -66,10 +66,11 @@ def evidence(found: list[dict]) -> list[dict]:
     runs only at the learning rate that was chosen; and rows about such runs, which name them in
     "run" or "runs".
     """
-    rates = [row for row in found if row["study"] == "rates"]
+    current = [row for row in found if "superseded" not in row]
+    rates = [row for row in current if row["study"] == "rates"]
     first = {}
-    for row in found:
-        block = block_of(row) if "config" in row and "superseded" not in row else None
+    for row in current:
+        block = block_of(row) if "config" in row else None
         if block is None:
             continue
         lr, variant, is_run = row["config"]["train"]["lr"], row["variant"], row["study"] != "rates"
@@ -85,7 +86,7 @@ def evidence(found: list[dict]) -> list[dict]:
         of = [row["run"]] if "run" in row else row.get("runs", [])
         return bool(of) and all(any(key.items() <= run.items() for run in runs) for key in of)
 
-    return [row for row in found if id(row) in ids or is_about_evidence(row)]
+    return [row for row in current if id(row) in ids or is_about_evidence(row)]
 
 
 def append(row: dict) -> None:

@@ -18,7 +18,7 @@ from alexlib.config import FIGURE1, config_at
 from alexlib.paper import Claim
 from alexlib.study import measures, race, verdicts
 from alexlib.study.measures import TEST5, ended, grouped, image_part, place, test_error, trained
-from alexlib.study.variants import VARIANTS
+from alexlib.study.variants import VARIANTS, on_gpu
 from alexlib.study.verdicts import CANNOT_TELL, REGIME, Estimate, difference, proportion
 from alexlib.training.loop import hit_bits
 
@@ -136,10 +136,11 @@ def ten_views(claim: Claim, rows: Rows):
 def ensemble(claim: Claim, rows: Rows):
     """The mean error of several nets minus that of their average; the interval is over images.
 
-    At each scale the average of the most nets counts.
+    At each scale the average of the most nets counts, of equal ones that of a GPU.
     """
     error, most = claim.options["measure"], {}
-    for row, nets in sorted(rows.measured("ensemble"), key=lambda pair: pair[0]["nets"]):
+    made = rows.measured("ensemble")
+    for row, nets in sorted(made, key=lambda pair: (pair[0]["nets"], _gpu(pair))):
         if len(nets) == row["nets"] and (error == "top1" or _many_classes(nets)):
             most[row["scale"]] = row, nets
     for row, nets in most.values():
@@ -154,13 +155,17 @@ def ensemble(claim: Claim, rows: Rows):
 def halving(claim: Claim, rows: Rows):
     """How much nearer to the mean of the dropout nets the halved net is than a single one.
 
-    In points of total variation distance, over the nets of a scale.
+    In points of total variation distance, over the nets of a scale and kind of device.
     """
-    for pairs in grouped(rows.measured("halving"), lambda pair: pair[0]["scale"]):
+    for pairs in grouped(rows.measured("halving"), lambda pair: (pair[0]["scale"], _gpu(pair))):
         gains = 100 * np.array([row["values"]["gain"] for row, _ in pairs])
         found = _over_nets(gains, pairs[0][0]["n"])
         name = "distance of one dropout net minus that of the halved net"
         yield line(claim, name, [run for _, runs in pairs for run in runs], found)
+
+
+def _gpu(pair: tuple[dict, list[dict]]) -> bool:
+    return any(map(on_gpu, pair[1]))
 
 
 def _over_nets(measured, images: int) -> Estimate:
@@ -208,7 +213,7 @@ def colour(claim: Claim, rows: Rows):
         verdict = verdict if share == 100 else verdicts.OPPOSITE
         if not long:
             verdict = f"{REGIME}; {max(updates):,} updates of the paper's 840,000"
-        made = line(claim, "runs whose towers differ", group, found, verdict)
+        made = line(claim, "runs whose towers differ", counted, found, verdict)
         yield made | {"n": (len(counted),)}
 
 

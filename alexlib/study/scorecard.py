@@ -92,8 +92,9 @@ def _reason(claim: Claim, rows: list[dict]) -> str:
     if claim.options.get("measure") in (TEST5, "top5") and claim.rule != "error":
         return f"{TOP5_CLASSES} classes or more: five guesses out of fewer say little"
     names = claim.options.get("variants", ())
-    if lost := sum(row["variant"] in names and not row["metrics"] for row in trained(rows)):
-        return f"all {lost} runs of {' and of '.join(names)} diverged"
+    ran = [row for row in trained(rows) if row["variant"] in names]
+    if ran and not any(row["metrics"] for row in ran):
+        return f"all {len(ran)} runs of {' and of '.join(names)} diverged"
     needs = f"runs of {' and of '.join(names)} beside their baseline, two seeds at least"
     return claim.needs or needs
 
@@ -177,7 +178,7 @@ def cells(claim: Claim, line: dict | None) -> dict[str, str]:
     return {
         "claim": claim.statement,
         "verdict": line["verdict"] if line else NOT_TESTED,
-        "paper": number(claim.paper, unit),
+        "paper": "over " * claim.over + number(claim.paper, unit),
         "2012 log": number(claim.log, unit),
         "later studies": claim.studies or "-",
         "quantity": f"{claim.quantity} ({unit})",

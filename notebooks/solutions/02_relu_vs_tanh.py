@@ -158,8 +158,8 @@ assert equal < 1e-12 < 1e-6 < different
 # ## 6. Learning rates
 #
 # Steps to a fifth of the loss of a guess, at five rates, 100 steps at most. At the smallest rate both are
-# too slow. At 1 the net with ReLUs diverges, because nothing bounds its activations; tanh endures it.
-# Each at its best rate, both are equally fast: with two layers, the slopes of tanh do not add up to much.
+# too slow. At 1 the net with ReLUs diverges, because nothing bounds its activations; tanh still learns.
+# Each at its best rate, both are equally fast: with two layers, the gradient passes only one tanh.
 # The net of Figure 1 has four layers.
 
 # %%

@@ -48,15 +48,15 @@ pd.DataFrame(means, index=["in training", "in testing"]).T.style.format("{:.2f}"
 #
 # The outputs fall. For large activations the constant $k$ counts little, and the denominator grows like the
 # power $2 \beta = 1.5$ of the activations. The output is then proportional to the power $1 - 1.5 = -0.5$ of
-# them. With $k = 0$ this holds exactly, with a factor of $10^{-0.5} = 0.316$. With $k = 2$ the factor is a
-# little larger here.
+# them. With $k = 0$ this holds exactly, with a factor of $10^{-0.5} = 0.316$. With $k = 2$ the factor is
+# larger, most of all for map 1, whose neighbours are small.
 
 # %%
-a = torch.tensor([1.0, 10.0, 2.0]).reshape(1, 3, 1, 1)
+a = torch.tensor([2.0, 2.0, 10.0]).reshape(1, 3, 1, 1)
 norms = {k: LocalResponseNorm(n=3, k=k, alpha=0.1, beta=0.75) for k in (2.0, 0.0)}
 factors = {f"k = {k:g}": (norm(10 * a) / norm(a)).flatten().tolist() for k, norm in norms.items()}
 assert np.allclose(factors["k = 0"], 10**-0.5)
-assert all(0.316 < factor < 0.5 for factor in factors["k = 2"])
+assert all(0.316 < factor < 0.8 for factor in factors["k = 2"])
 
 # %%
 pd.DataFrame(factors, index=["map 1", "map 2", "map 3"]).T.style.format("{:.3f}")

@@ -97,16 +97,16 @@ def train_by_hand(net, x, labels, batches, rate):
 # %% [markdown]
 # ## 1. LRN
 #
-# All three outputs become smaller. The neighbours nearly vanish: 10 / (2 + 0.0001 x 2000^2)^0.75 is 0.1. The
-# map itself has a smaller output, too: 22 instead of 51.
+# The first output does not change: with $n = 3$, map 3 is no neighbour of map 1. Map 2 nearly vanishes: 0.6
+# instead of 12. Map 3 itself has a smaller output, too: 22 instead of 51.
 #
 # A map alone has the output $a / (k + \alpha a^2)^{3/4}$. It is largest at $a = \sqrt{2 k / \alpha} = 200$.
 # Above that, a larger activation has a smaller output.
 
 # %%
-large = {a: lrn(torch.tensor([10.0, a, 50.0]).view(1, 3, 1, 1), n=3).flatten() for a in (200.0, 2000.0)}
-assert (large[2000.0] < large[200.0]).all()
-pd.DataFrame(large, index=[10, "200 or 2000", 50]).style.format(precision=1)
+large = {a: lrn(torch.tensor([50.0, 50.0, a]).view(1, 3, 1, 1), n=3).flatten() for a in (200.0, 2000.0)}
+assert large[2000.0][0] == large[200.0][0] and (large[2000.0] < large[200.0])[1:].all()
+pd.DataFrame(large, index=[50, "50", "200 or 2000"]).style.format(precision=1)
 
 # %%
 activations = torch.arange(1.0, 1001.0)

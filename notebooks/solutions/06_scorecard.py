@@ -73,9 +73,8 @@ pd.Series(one_or_more, name="at least one false alarm").to_frame().style.format(
 # %% [markdown]
 # ## 4. The gate
 #
-# Most would be *cannot tell*: the intervals of these short runs hold zero as well as the paper's size. A few
-# would be verdicts against the paper's size, or for it, although the net hardly overfits: the gate prevents
-# these.
+# Of the claims about a part of the net, one would be *cannot tell* and one *paper's size excluded*, although
+# the nets hardly overfit: the gate prevents the second. (The claim about colours has no estimate.)
 
 # %%
 files = sorted((ROOT / "reports" / "results").glob("*.jsonl"))
@@ -93,10 +92,10 @@ pd.DataFrame({"claim": ungated.keys(), "without the gate": ungated.values()}).st
 # %% [markdown]
 # ## 5. A cost
 #
-# Here the test images decide as well. Even with infinitely many runs the smallest detectable effect is 2.8
-# times the standard error that comes from the images (1.96 + 0.84 = 2.8, for 5 % and 80 %). If that is more
-# than 1.7 points, no number of runs is enough, and only more test images help. (With a single run in an arm
-# this part is an upper bound: the scatter over seeds cannot be subtracted.)
+# Two or three runs in each arm are enough here. The test images set a floor: even with infinitely many runs
+# the smallest detectable effect is 2.8 times the standard error that comes from the images (1.96 + 0.84 =
+# 2.8, for 5 % and 80 %). If that were more than 1.7 points, no number of runs would be enough, and only more
+# test images would help.
 
 # %%
 ((claim, line),) = [(claim, line) for claim, line in firsts if claim.id == "two-gpus"]
@@ -106,7 +105,7 @@ floor = 2.8 * estimate.images**0.5
 
 # %%
 assert needed[1.7] is not None or floor > 1.6
-print(f"{line['scale']}, {hours:.2f} hours for each run of one thread; floor: {floor:.1f} points")
+print(f"{line['scale']}, {hours:.2f} hours a run ({line['rows'][0]['device']}); floor: {floor:.1f} points")
 runs = [f"{n} + {n}" if n else "no number" for n in needed.values()]
 cost = [2 * n * hours if n else np.nan for n in needed.values()]
 table = pd.DataFrame({"effect, points": needed.keys(), "runs needed": runs, "hours": cost})
@@ -115,8 +114,9 @@ table.style.hide().format(precision=1, na_rep="-")
 # %% [markdown]
 # ## 6. Your own experiment
 #
-# Hardly any verdict changes, but the intervals become wider, some of them much wider. A verdict says on which
-# side of zero and of the paper's size an interval lies, and most of these are far from the limits.
+# Most verdicts stay, but the intervals become wider. A verdict says on which side of zero and of the paper's
+# size an interval lies, and most of these are far from the limits. Most of those that change compare arms of
+# two runs: with one run left, there is no interval.
 
 
 # %%
