@@ -3,6 +3,7 @@ PYTHON ?= python3
 SCALE ?= sample
 PARAMS ?=
 TORCH ?=
+BENCH ?= step whole data scaling surroundings
 VENV := .venv
 PY := $(VENV)/bin/python
 
@@ -37,7 +38,7 @@ test-all: $(VENV)/.stamp ## the same with the slow and the browser tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --nbval-lax --durations=10 -m ""
 
 bench: $(VENV)/.stamp ## measure speed, side by side, and renew docs/performance.md (half an hour)
-	$(PY) -m alexlib bench
+	@for name in $(BENCH); do $(PY) benchmarks/$$name.py || echo "$$name failed"; done
 	$(PY) docs/refresh.py
 
 lab: $(VENV)/.stamp ## open the notebooks in JupyterLab, at the welcome page

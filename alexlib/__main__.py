@@ -2,7 +2,6 @@
 
 import dataclasses
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +11,7 @@ from typer import Argument, Option
 
 from alexlib import commands
 from alexlib.commands import OnError, Scale, fields_of, pairs
-from alexlib.config import IS_PROJECT, ROOT, scale_of
-
-BENCHMARKS = ("step", "whole", "data", "scaling", "surroundings")
+from alexlib.config import scale_of
 
 
 class Commands(typer.core.TyperGroup):
@@ -143,18 +140,6 @@ def export(
     from alexlib.weights import load
 
     print(foreign.export(load(run), file))
-
-
-@app.command()
-def bench(names: Annotated[list[str] | None, Argument(help=", ".join(BENCHMARKS))] = None):
-    """Run the benchmarks (half an hour); one that fails does not stop the others."""
-    if not IS_PROJECT:
-        raise ValueError("alexlib is installed without its benchmarks: clone the whole project")
-    scripts = [ROOT / "benchmarks" / f"{name}.py" for name in names or BENCHMARKS]
-    if missing := [script for script in scripts if not script.is_file()]:
-        raise ValueError(f"no benchmark {missing[0]}: expected {', '.join(BENCHMARKS)}")
-    codes = [subprocess.run([sys.executable, script]).returncode for script in scripts]
-    raise typer.Exit(int(any(codes)))
 
 
 @data.command()

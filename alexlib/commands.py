@@ -16,16 +16,13 @@ OnError = Annotated[
 
 def pairs(texts: list[str] | None, **options) -> dict:
     """`["lr=0.1"]` as `{"lr": "0.1"}`, with the options that are not None; no name twice."""
-    found = [(name, value) for name, value in options.items() if value is not None]
+    found = {name: value for name, value in options.items() if value is not None}
     for text in texts or []:
         name, sign, value = text.partition("=")
-        if not sign:
-            raise ValueError(f"{text!r}: expected NAME VALUE")
-        found.append((name, value))
-    names = [name for name, _ in found]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"{', '.join(twice)}: given twice")
-    return dict(found)
+        if not sign or name in found:
+            raise ValueError(f"{text!r}: expected NAME VALUE, and no name twice")
+        found[name] = value
+    return found
 
 
 def fields_of(given: list[str] | None, **options) -> dict:

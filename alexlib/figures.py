@@ -22,7 +22,7 @@ OTHERS, DASHES = (ORANGE, SKY, PURPLE, GREEN, GREY), ("-", ":", "--", "-.")
 # The style of all figures, those that notebooks draw themselves too.
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
 STYLE |= {"font.size": 9.5, "axes.titlesize": 10.5, "legend.frameon": False, "figure.dpi": 100}
-STYLE |= {"figure.constrained_layout.use": True, "font.family": fonts.family()}
+STYLE |= {"figure.constrained_layout.use": True, "font.family": fonts.FAMILY}
 plt.rcParams.update(STYLE)
 
 

@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from test_prepare import make_set
 from torchvision.models import alexnet
 
 from alexlib import __main__, report
@@ -31,13 +30,7 @@ def command(capsys):
 @pytest.fixture
 def images(tmp_path):
     """A folder with two classes of noise."""
-    for split, n in (("train", 12), ("val", 5)):
-        for label in range(2):
-            folder = tmp_path / "set" / split / "ab"[label]
-            folder.mkdir(parents=True)
-            for i in range(n):
-                noise = np.random.default_rng(i).integers(0, 200, (40, 40, 3))
-                Image.fromarray((noise + 50 * label).astype(np.uint8)).save(folder / f"{i}.png")
+    make_set(tmp_path / "set", "ab", counts=(12, 5))
     return str(tmp_path / "set")
 
 
@@ -45,7 +38,7 @@ def images(tmp_path):
     "words",
     ["train --scale nowhere", "train --set nothing 1", "train --epochs -1", "train --data no/where",
      "report 99", "report 04 -p epochs three", "report 04 -p epochs", "report all -p nothing 1",
-     "data get nothing", "data pack no/where", "bench nothing", "protocol nothing",
+     "data get nothing", "data pack no/where", "protocol nothing",
      "study a/b", "study mine --variants nothing", "compare nothing none"],
 )  # fmt: skip
 def test_a_mistake_of_the_user_is_an_error_line_and_status_2(command, words):

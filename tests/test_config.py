@@ -100,17 +100,6 @@ def test_round_trip_through_json():
         assert config_from(settings) == changed
 
 
-def test_rows_on_record_load():
-    kept = []
-    for file in (ROOT / "reports/results").glob("*.jsonl"):
-        rows = map(json.loads, file.read_text().splitlines())
-        kept += [row["config"] for row in rows if "config" in row]
-    assert len(kept) > 50
-    for settings in kept:
-        loaded = json.loads(json.dumps(config_from(settings).as_dict()))
-        assert all(loaded[part].items() >= settings[part].items() for part in config.PARTS)
-
-
 @pytest.mark.parametrize("kind", ["data", "runs", "reports"])
 def test_folders_do_not_depend_on_the_working_directory(kind, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -236,7 +236,8 @@ def test_without_kernels_the_results_are_the_same(empty_cache, monkeypatch, way,
 
 INTERPRETED = """
 import torch
-from alexlib.models.kernels import ResponseNorm
+from alexlib.models.fast import ResponseNorm
+from alexlib.models.kernels import response_norm
 from alexlib.models.layers import LocalResponseNorm, SpatialResponseNorm
 
 lrn, spatial = LocalResponseNorm(alpha=2e-3, towers=2), SpatialResponseNorm()
@@ -245,7 +246,7 @@ for norm, maps, rectify in ((lrn, 6, False), (lrn, 6, True), (spatial, 1, False)
     g, exact = torch.randn_like(x), x.detach().double().requires_grad_()
     expected = norm(exact.relu() if rectify else exact)
     settings = getattr(norm, "k", 1.0), norm.alpha
-    y = ResponseNorm.apply(x, maps, 2, norm is spatial, rectify, *settings)
+    y = ResponseNorm.apply(x, response_norm, maps, 2, norm is spatial, rectify, *settings)
     torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-5)
     (found,), (expected,) = torch.autograd.grad(y, x, g), torch.autograd.grad(expected, exact, g)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)

@@ -17,6 +17,7 @@ from alexlib.models.layers import (
     SpatialResponseNorm,
     TowerLinear,
 )
+from alexlib.paper import LAYERS
 
 SMALL = {"input": 64, "classes": 5, "width": 1 / 16}
 
@@ -109,30 +110,15 @@ def test_unshared_convolution_is_a_loop_over_positions(side):
     torch.testing.assert_close(layer(x), expected)
 
 
-# Figure 2: shape of the weights, positions of each kernel.
-FIGURE2 = {
-    "conv1": ((96, 3, 11, 11), 55 * 55),
-    "conv2": ((256, 48, 5, 5), 27 * 27),
-    "conv3": ((384, 256, 3, 3), 13 * 13),
-    "conv4": ((384, 192, 3, 3), 13 * 13),
-    "conv5": ((256, 192, 3, 3), 13 * 13),
-    "fc6": ((4096, 6 * 6 * 256), 1),
-    "fc7": ((4096, 4096), 1),
-    "fc8": ((1000, 4096), 1),
-}
-
-
 @pytest.mark.parametrize("config", [PAPER, SOURCE2012, PAPER.replace(input=227)])
 def test_shapes_and_cost_are_those_of_figure_2(config):
     rows = {row["stage"]: row for row in shapes_and_cost(config)}
-    for name, (shape, positions) in FIGURE2.items():
-        assert rows[name]["neurons"] == shape[0] * positions
-        assert rows[name]["parameters"] == math.prod(shape) + shape[0]
-        assert rows[name]["macs"] == math.prod(shape) * positions
+    for name, layer in LAYERS.iterrows():
+        assert all(rows[name][key] == layer[key] for key in ("neurons", "parameters", "macs"))
     assert sum(row["parameters"] for row in rows.values()) == 60_965_224
     with torch.device("meta"):
         layers = [layer for layer in AlexNet(config.net) if hasattr(layer, "weight")]
-    assert [tuple(x.weight.shape) for x in layers] == [shape for shape, _ in FIGURE2.values()]
+    assert [tuple(layer.weight.shape) for layer in layers] == list(LAYERS.weight_shape)
 
 
 def total(config, key):

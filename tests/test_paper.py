@@ -30,20 +30,6 @@ def test_layers_follow_from_their_shapes():
         assert LAYERS.weight_shape[layer][1] * share == channels[below]
 
 
-def test_224_pixels_give_these_sizes_only_if_they_are_rounded_up():
-    def sizes(rounding):
-        size, found = paper.CONSTANTS["crop"].value, []
-        for name, layer in LAYERS[:5].iterrows():
-            size = 1 + rounding((size + 2 * layer.pad - layer.kernel) / layer.stride)
-            found.append(size)
-            if name in ("conv1", "conv2", "conv5"):
-                size = 1 + rounding((size - 3) / 2)
-        return [*found, size]
-
-    assert sizes(math.ceil) == [*LAYERS.output[:5].str[1], 6]
-    assert sizes(math.floor) != sizes(math.ceil)
-
-
 def test_printed_numbers_are_logs_and_their_differences():
     """A number is printed to 0.1 points, so the difference of two may be off by that."""
     for id in ("two-gpus", "lrn", "overlap", "pre-training", "ten-views"):

@@ -352,12 +352,3 @@ NAMES = ["猫", "naïve café", os.fsdecode(b"caf\xe9")]
 def test_class_folders_may_have_any_name(tmp_path):
     make_set(tmp_path / "图", NAMES)
     assert load(tmp_path / "图")[0].classes == ("caf\\xe9", "naïve café", "猫")
-
-
-@pytest.mark.parametrize("colour", ["grey", "black", "white"])
-def test_whole_jpegs_of_one_colour_at_the_end_are_used(folder, colour):
-    for i in range(20):
-        image = Image.fromarray(noise(i, (40, 30)))
-        image.paste(colour, (0, 30 - i, 30, 40))
-        image.save(folder / f"train/cat/{i}.jpg", quality=40 + 2 * i, progressive=i % 2)
-    assert len(load(folder)[0]) == 30

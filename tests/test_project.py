@@ -3,26 +3,21 @@
 import ast
 import re
 import subprocess
-import tomllib
 
 import pytest
 from importlinter.cli import lint_imports
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from alexlib.config import ROOT
 
 # The aim is 4,000 lines in 30 files, and 3,500 lines of tests. A new feature pays for its lines by
 # deleting others: these numbers go down. (They went up once: GPU kernels, report, rehearsal.)
-LIBRARY_LINES, LIBRARY_FILES, FILE_LINES = 7643, 49, 250
-LINES = {"tests": 5725, "docs": 200, "benchmarks": 700}
+LIBRARY_LINES, LIBRARY_FILES, FILE_LINES = 7560, 49, 250
+LINES = {"tests": 5560, "docs": 200, "benchmarks": 700}
 BODIES = {  # of functions and classes, in lines
     ("training/loop.py", "train_step"): 15,
     ("training/loop.py", "fit"): 60,
     ("models/alexnet.py", "AlexNet"): 70,
 }
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PROJECT = PYPROJECT["project"]
 
 
 def lines(path):
@@ -86,15 +81,3 @@ def test_no_file_names_a_folder_of_somebodys_machine():
                 f"{path.name}: {line[:80]}" for line in text.splitlines() if pattern.search(line)
             ]
     assert not found
-
-
-def test_constraints_satisfy_the_ranges():
-    text = (ROOT / "constraints.txt").read_text()
-    pairs = [line.split("==") for line in text.splitlines() if not line.startswith("#")]
-    pins = {canonicalize_name(name): version for name, version in pairs}
-    asked = [
-        *PROJECT["dependencies"],
-        *(r for extra in PROJECT["optional-dependencies"].values() for r in extra),
-    ]
-    for requirement in map(Requirement, asked):
-        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])

@@ -80,8 +80,7 @@ def test_a_run_leaves_a_row_and_is_opened_again(folders):
     assert all(torch.equal(a, b) for a, b in weights)
     assert lines(folders / "runs" / "results" / "99_try.jsonl") == [row]
     assert runs.opened(replace(job, seed=4), TRAIN, TEST) is None
-    assert (runs.probabilities(row, TRAIN)["ten"] == first.probabilities["ten"]).all()
-    assert runs.probabilities(row | {"seed": 4}, TRAIN) is None
+    assert (again.probabilities["ten"] == first.probabilities["ten"]).all()
 
 
 def test_the_same_run_started_twice_is_made_once(capfd):
@@ -218,19 +217,13 @@ def test_rows_that_are_added_at_the_same_time_are_whole_and_none_is_there_twice(
     assert sorted(row["seed"] for row in found) == list(range(30))
 
 
-def test_a_last_line_that_was_cut_off_is_removed_and_no_other():
+def test_rows_are_added_to_a_file_and_a_line_that_is_no_row_is_named():
     runs.append(ROW)
     file = records.path("99_rows", "sample", False)
-    whole = file.read_bytes()
-    for end in (whole[:-20], whole[:5]):
-        file.write_bytes(whole + end)
-        assert runs.read("99_rows") == [ROW]
-        runs.append(OTHER)
-        assert runs.read("99_rows") == [ROW, OTHER]
-    file.write_bytes(whole[:-1])  # only the newline is missing
+    file.write_bytes(file.read_bytes()[:-1])  # an editor took the newline away
     runs.append(OTHER)
     assert runs.read("99_rows") == [ROW, OTHER] and runs.read("99_rows", seed=1) == [OTHER]
-    file.write_bytes(b"{broken\n" + whole)
+    file.write_bytes(b"{broken\n" + file.read_bytes())
     with pytest.raises(ValueError, match="line 1"):
         runs.read("99_rows")
 

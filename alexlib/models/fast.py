@@ -112,9 +112,11 @@ class FastLocalResponseNorm(LocalResponseNorm):
         last = a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last)
         fits = last and a.dtype in native.TYPES and maps <= 1024 and half <= 16  # as in kernels.c
         if fits and a.device.type == "cpu" and native.kernels():
-            return native.ResponseNorm.apply(a, maps, half, rectify, self.k, self.alpha)
+            settings = maps, half, rectify, self.k, self.alpha
+            return ResponseNorm.apply(a, native.response_norm, *settings)
         if kernels := _triton(a, half):
-            return kernels.ResponseNorm.apply(a, maps, half, False, rectify, self.k, self.alpha)
+            settings = maps, half, False, rectify, self.k, self.alpha
+            return ResponseNorm.apply(a, kernels.response_norm, *settings)
         band = torch.ones(maps, maps, device=a.device).tril(half).triu(-half)
 
         def window(squares):
@@ -122,7 +124,8 @@ class FastLocalResponseNorm(LocalResponseNorm):
             with torch.autocast(a.device.type, enabled=False):
                 return (rows.reshape(-1, maps) @ band).view(rows.shape).movedim(-1, 1)
 
-        return _ResponseNorm.apply(F.relu(a) if rectify else a, window, self.k, self.alpha)
+        a = F.relu(a) if rectify else a
+        return ResponseNorm.apply(a, response_norm, window, self.k, self.alpha)
 
 
 class FastSpatialResponseNorm(SpatialResponseNorm):
@@ -133,55 +136,48 @@ class FastSpatialResponseNorm(SpatialResponseNorm):
             return super().forward(a)
         size, half = self.size, self.size // 2
         if kernels := _triton(a, half):
-            return kernels.ResponseNorm.apply(a, 1, half, True, False, 1.0, self.alpha)
+            settings = 1, half, True, False, 1.0, self.alpha
+            return ResponseNorm.apply(a, kernels.response_norm, *settings)
 
         def window(squares):
             columns = F.avg_pool2d(squares, (size, 1), 1, (half, 0), divisor_override=1)
             return F.avg_pool2d(columns, (1, size), 1, (0, half), divisor_override=1)
 
-        return _ResponseNorm.apply(a, window, 1.0, self.alpha)
+        return ResponseNorm.apply(a, response_norm, window, 1.0, self.alpha)
 
 
-class _ResponseNorm(torch.autograd.Function):
-    """y = x d^(-3/4) with d = k + alpha window(x^2), where the gradient of a window is a window.
-
-    For the gradient g of y: dx = g d^(-3/4) - 3/2 alpha x window(g x d^(-7/4)). In float32.
-    """
+class ResponseNorm(torch.autograd.Function):
+    """A norm that saves only its input: y = norm(x, None, ...), and norm(x, g, ...) is dx."""
 
     @staticmethod
-    def forward(ctx, x, *settings):
+    def forward(ctx, x, norm, *settings):
         ctx.save_for_backward(x)
-        ctx.settings = settings
-        y = torch.empty_like(x)
-        for xs, ys in _slices(x, y):
-            xs = xs.float()
-            power, _ = _powers(xs, *settings)
-            ys.copy_(power.mul_(xs))
-        return y
+        ctx.norm, ctx.settings = norm, settings
+        return norm(x, None, *settings)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g):
-        (x,), (window, k, alpha) = ctx.saved_tensors, ctx.settings
-        dx = torch.empty_like(x)
-        for xs, gs, dxs in _slices(x, g, dx):
-            xs = xs.float()
-            power, inverse = _powers(xs, window, k, alpha)
-            power.mul_(gs.float())
-            sums = window(inverse.mul_(power).mul_(xs))
-            dxs.copy_(power.addcmul_(sums, xs, value=-1.5 * alpha))
-        return dx, None, None, None
+        dx = ctx.norm(*ctx.saved_tensors, g, *ctx.settings)
+        return dx, None, *[None for _ in ctx.settings]
 
 
-def _powers(x, window, k, alpha):
-    """d^(-3/4) and 1 / d."""
-    squares = window(x * x)
-    root = torch.add(squares.new_full((), k), squares, alpha=alpha, out=squares).rsqrt_()
-    return root.sqrt().mul_(root), root.mul_(root)
+def response_norm(x, g, window, k, alpha):
+    """y = x d^(-3/4) with d = k + alpha window(x^2), where the gradient of a window is a window.
 
-
-def _slices(*tensors):
-    """The same images of each tensor, a few at a time on a CPU."""
-    x = tensors[0]
+    For the gradient g of y: dx = g d^(-3/4) - 3/2 alpha x window(g x d^(-7/4)). In float32.
+    """
+    out = torch.empty_like(x)
     images = SLICE * len(x) // max(1, x.numel()) if x.device.type == "cpu" else len(x)
-    return zip(*(tensor.split(max(1, images)) for tensor in tensors), strict=True)
+    parts = (tensor.split(max(1, images)) for tensor in (x, x if g is None else g, out))
+    for xs, gs, part in zip(*parts, strict=True):
+        xs = xs.float()
+        squares = window(xs * xs)
+        root = torch.add(squares.new_full((), k), squares, alpha=alpha, out=squares).rsqrt_()
+        power, inverse = root.sqrt().mul_(root), root.mul_(root)  # d^(-3/4), 1 / d
+        power.mul_(xs if g is None else gs.float())
+        if g is not None:
+            sums = window(inverse.mul_(power).mul_(xs))
+            power.addcmul_(sums, xs, value=-1.5 * alpha)
+        part.copy_(power)
+    return out

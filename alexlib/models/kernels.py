@@ -73,32 +73,22 @@ def gradient(x, g, s, dx, k, alpha, n, maps, C, H, W, SPATIAL: tl.constexpr, HAL
     tl.store(dx + i, found, i < n)
 
 
-class ResponseNorm(torch.autograd.Function):
-    """A norm and its gradient; it saves only its input.
+def response_norm(x, g, maps, half, spatial, rectify, k, alpha):
+    """A norm, or, given the gradient g of that, that of x.
 
     Args:
         x: channels-last, (N, C, H, W); maps: of a tower; half: maps, or rows and columns, to each
             side of the window; spatial: which of the two; rectify: normalise max(x, 0).
     """
-
-    @staticmethod
-    def forward(ctx, x, maps, half, spatial, rectify, k, alpha):
-        (_, C, H, W), n = x.shape, x.numel()
-        ctx.save_for_backward(x)
-        ctx.settings = k, alpha, n, maps, C, H, W, spatial, half, rectify, BLOCK
-        y = torch.empty_like(x)
-        normalise[(triton.cdiv(n, BLOCK),)](x, y, *ctx.settings)
+    (_, C, H, W), n, y = x.shape, x.numel(), torch.empty_like(x)
+    settings, grid = (k, alpha, n, maps, C, H, W, spatial, half, rectify, BLOCK), (-(-n // BLOCK),)
+    if g is None:
+        normalise[grid](x, y, *settings)
         return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, g):
-        (x,), grid = ctx.saved_tensors, (triton.cdiv(ctx.settings[2], BLOCK),)
-        g = g.contiguous(memory_format=torch.channels_last)
-        s, dx = torch.empty_like(x, dtype=torch.float32), torch.empty_like(x)
-        gradient_terms[grid](x, g, s, *ctx.settings)
-        gradient[grid](x, g, s, dx, *ctx.settings)
-        return dx, None, None, None, None, None, None
+    g, s = g.contiguous(memory_format=torch.channels_last), torch.empty_like(x, dtype=torch.float32)
+    gradient_terms[grid](x, g, s, *settings)
+    gradient[grid](x, g, s, y, *settings)
+    return y
 
 
 def fits(x, half: int) -> bool:

@@ -22,30 +22,17 @@ LINK = ("-shared", "-fopenmp")  # -ffast-math here would make all of torch flush
 TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
-class ResponseNorm(torch.autograd.Function):
-    """LRN and its gradient for channels-last tensors on a CPU; it saves only its input."""
-
-    @staticmethod
-    def forward(ctx, x, *settings):
-        ctx.save_for_backward(x)
-        ctx.settings = settings
-        return ResponseNorm.call("lrn_forward", (x,), *settings)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
+def response_norm(x, g, maps: int, half: int, rectify: bool, k: float, alpha: float):
+    """LRN of a channels-last tensor on a CPU, or, given the gradient g of that, that of x."""
+    name, inputs, output = "forward", [x], torch.empty_like(x)
+    if g is not None:
         g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        return ResponseNorm.call("lrn_backward", (x, g), *ctx.settings), *[None] * 5
-
-    @staticmethod
-    def call(name, inputs, maps, half, rectify, k, alpha):
-        x, output = inputs[0], torch.empty_like(inputs[0])
-        pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, output)]
-        sizes = ctypes.c_long(x.numel() // maps), ctypes.c_long(maps), half, rectify
-        numbers = ctypes.c_float(k), ctypes.c_float(alpha), torch.get_num_threads()
-        getattr(kernels(), f"{name}_{TYPES[x.dtype]}")(*pointers, *sizes, *numbers)
-        return output
+        name, inputs = "backward", [x, g]
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, output)]
+    sizes = ctypes.c_long(x.numel() // maps), ctypes.c_long(maps), half, rectify
+    numbers = ctypes.c_float(k), ctypes.c_float(alpha), torch.get_num_threads()
+    getattr(kernels(), f"lrn_{name}_{TYPES[x.dtype]}")(*pointers, *sizes, *numbers)
+    return output
 
 
 @functools.cache

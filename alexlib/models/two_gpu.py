@@ -7,7 +7,6 @@ copies from GPU to GPU.
 
 import copy
 import math
-from functools import partial
 
 import torch
 from torch import nn
@@ -35,7 +34,8 @@ def divide(model: AlexNet, devices) -> AlexNet:
     for name, stage in list(model.named_children()):
         kind = {"fc8": Scores}.get(name, Dropouts if isinstance(stage, Dropout) else Pair)
         setattr(model, name, kind(stage, devices, reads_both(name, stage)))
-    model.register_forward_pre_hook(partial(to_both, devices=devices))
+    # The images, which the net is called with, are copied to both devices.
+    model.register_forward_pre_hook(lambda _, given: (tuple(given[0].to(d) for d in devices),))
     return model
 
 
@@ -73,11 +73,6 @@ def reads_both(name: str, stage: nn.Module) -> bool:
     if isinstance(stage, nn.Conv2d):
         return stage.groups == 1 and stage.in_channels != 3
     return isinstance(stage, nn.Linear) and name != "fc8"
-
-
-def to_both(model, inputs, devices):
-    """A hook that copies the images, which the net is called with, to both devices."""
-    return (tuple(inputs[0].to(device) for device in devices),)
 
 
 class Pair(nn.ModuleList):

@@ -163,12 +163,6 @@ def opened(job: Job, train: Images, test: Images, device: str = "cpu") -> Run | 
     return run(job, train, test, device=device, progress=False) if row.exists() else None
 
 
-def probabilities(row: dict, train: Images) -> dict[str, np.ndarray] | None:
-    """The test probabilities (N, classes) of a row's run by view; None if not on this machine."""
-    folder = runs_root() / run_name(Job.of(row), train.fingerprint)
-    return _kept(folder)[1] if (folder / "row.json").exists() else None
-
-
 def weights_so_far(name: str, train: Images, test: Images, device: str = "cpu") -> Run:
     """A run with the weights of its last checkpoint; another process may be training it.
 

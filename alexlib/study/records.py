@@ -7,7 +7,6 @@ runs.
 """
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def path(study: str, scale: str, is_evidence: bool) -> Path:
 def read(study: str | None = None, scale: str | None = None, **wanted) -> list[dict]:
     """All rows, evidence and others, with these values; superseded rows are left out.
 
-    Raises ValueError if a line is not a row; a last line that was cut off is ignored.
+    Raises ValueError if a line is not a row.
     """
     wanted |= {key: value for key, value in (("study", study), ("scale", scale)) if value}
     return [
@@ -94,7 +93,7 @@ def append(row: dict) -> None:
 
     A row that was marked as superseded, or with a number withdrawn, is there and is not added.
 
-    Several processes may append to the same file. A last line that was cut off is left out.
+    Several processes may append to the same file, which is always replaced as a whole.
     """
     new = json.dumps(row, allow_nan=False).encode()
     if _is_known(json.loads(new)):  # without a lock: finished runs are opened on read-only disks
@@ -103,9 +102,8 @@ def append(row: dict) -> None:
         if _is_known(json.loads(new)):
             return
         file = path(row["study"], row["scale"], _is_new_evidence(row))
-        lines = file.read_bytes().split(b"\n") if file.exists() else []
-        kept = [line for line in lines if _is_row(line)]
-        atomic_write(file, lambda out: out.write(b"\n".join([*kept, new, b""])))
+        lines = file.read_bytes().splitlines() if file.exists() else []
+        atomic_write(file, lambda out: out.write(b"\n".join([*lines, new, b""])))
 
 
 def _is_known(new: dict) -> bool:
@@ -138,26 +136,22 @@ def _parsed(files: Iterable[Path]) -> list[dict]:
     """The rows in some files, file by file in the order of their names."""
     rows = []
     for file in sorted(files):
-        lines = file.read_bytes().split(b"\n")
-        for number, line in enumerate(lines, 1):
-            if _is_row(line):
+        for number, line in enumerate(file.read_bytes().splitlines(), 1):
+            try:
                 rows.append(json.loads(line))
-            elif line.strip() and number < len(lines):
-                start = line[:40].decode(errors="replace")
-                raise ValueError(f"{file}, line {number} is not a row: {start!r}; fix or delete it")
+            except ValueError:
+                text = f"{file}, line {number} is not a row: {line[:40]!r}; fix or delete it"
+                raise ValueError(text) from None
     return rows
-
-
-def _is_row(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
 
 
 COLUMNS = ["study", "scale", "variant", "seed", "spec", "lr", "epochs", "top1", "top5"]
 COLUMNS += ["centre_top1", "centre_top5", "training", "overfitting", "seconds"]
 COLUMNS += ["images_per_second", "diverged", "commit", "device", "row"]
+PLACES = {f"metrics.ten.top{k}": f"top{k}" for k in (1, 5)}  # in a row, and the column
+PLACES |= {f"metrics.centre.top{k}": f"centre_top{k}" for k in (1, 5)}
+PLACES |= {"training.top1": "training", "config.train.lr": "lr"}
+PLACES |= {"pictures_per_second": "images_per_second"}
 
 
 def rows(found: list[dict] | None = None) -> pd.DataFrame:
@@ -175,31 +169,14 @@ def rows(found: list[dict] | None = None) -> pd.DataFrame:
         commit, device: with what it was trained; row: the whole row, a dict
     """
     found = measures.trained(read() if found is None else found)
-    return pd.DataFrame([_columns(row) for row in found], columns=COLUMNS)
-
-
-def _columns(row: dict) -> dict:
-    def error(views, key):
-        return 100 * row["metrics"].get(views, {}).get(key, math.nan)
-
-    training = 100 * row["training"]["top1"] if "training" in row else math.nan
-    return {
-        **{key: row[key] for key in ("study", "scale", "variant", "seed", "spec")},
-        "lr": row["config"]["train"]["lr"],
-        "epochs": len(row["history"]),
-        "top1": error("ten", "top1"),
-        "top5": error("ten", "top5"),
-        "centre_top1": error("centre", "top1"),
-        "centre_top5": error("centre", "top5"),
-        "training": training,
-        "overfitting": error("centre", "top1") - training,
-        "seconds": row["seconds"],
-        "images_per_second": row["pictures_per_second"] or math.nan,
-        "diverged": "diverged" in row,
-        "commit": row["commit"],
-        "device": row["device"],
-        "row": row,
-    }
+    table = pd.json_normalize(found).rename(columns=PLACES).reindex(columns=COLUMNS)
+    errors = ["top1", "top5", "centre_top1", "centre_top5", "training"]
+    table[errors] = 100 * table[errors].astype(float)
+    table["overfitting"] = table.centre_top1 - table.training
+    table["images_per_second"] = table.images_per_second.astype(float)
+    table["epochs"] = [len(row["history"]) for row in found]
+    table["diverged"] = ["diverged" in row for row in found]
+    return table.assign(row=found)
 
 
 def row_of(run: dict, train, test, folder: Path, history: list[dict], about: dict) -> dict:

@@ -21,7 +21,6 @@ from alexlib.study.jobs import (
     Run,
     check_rate,
     opened,
-    probabilities,
     run,
     run_name,
     run_or_row,
@@ -32,7 +31,7 @@ from alexlib.study.variants import BLOCKS, Block, chosen_rate
 from alexlib.study.workers import make_all
 from alexlib.training.machine import provenance
 
-__all__ = ["Job", "Run", "carry_out", "check_rate", "grid", "opened", "probabilities", "run"]
+__all__ = ["Job", "Run", "carry_out", "check_rate", "grid", "opened", "run"]
 __all__ += ["append", "are_evidence", "everything", "provenance", "read", "rows"]
 __all__ += ["run_name", "weights_so_far"]
 
@@ -167,8 +166,9 @@ def _halve(row: dict, train: Images, test: Images, device: str) -> None:
 
 def _average(block: Block, train: Images, test: Images) -> None:
     """The average of a block's first five baselines, unless it is on record."""
-    nets = [(row, p) for row in _baselines(block)[:5] if (p := probabilities(row, train))]
-    if len(nets) > 1 and nets[0][0]["config"]["net"].get("kernels"):
-        found = measures.ensemble(*zip(*nets, strict=True), test.labels)
+    nets = [run for row in _baselines(block)[:5] if (run := opened(Job.of(row), train, test))]
+    if len(nets) > 1 and "kernels" in nets[0].row["config"]["net"]:
+        pairs = [(run.row, run.probabilities) for run in nets]
+        found = measures.ensemble(*zip(*pairs, strict=True), test.labels)
         if not read("measures", block.scale, kind="ensemble", runs=found["runs"]):
             append(found | provenance("cpu"))

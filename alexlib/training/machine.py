@@ -4,7 +4,6 @@ import ctypes
 import functools
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import torch
 import torch.nn.functional as F
 from joblib import cpu_count
@@ -24,7 +24,7 @@ from alexlib.training.distributed import from_first, world
 
 CLEARLY, ROUNDS = 1.1, 10  # bf16 is chosen if it is faster by this factor, in the best of rounds
 ONE_THREAD = 250e6  # multiply-adds of a mini-batch below which a second thread costs time
-STAT, LOOK = Path("/proc/stat"), 0.1  # seconds
+LOOK = 0.1  # seconds
 
 
 def pick_device(name: str = "auto") -> str:
@@ -191,27 +191,15 @@ def free_cores() -> int:
     """Cores whose time is idle: the best of three looks.
 
     Time of processes of low priority is not idle: between sessions Linux shares cores equally. All
-    cores count as free where the system does not tell (macOS, Windows, some containers).
+    cores count as free where the system does not tell (some containers).
     """
-    looks = []
     try:
-        for _ in range(3):
-            before = _core_times()
-            time.sleep(LOOK)
-            free, all_of_it = (now - then for now, then in zip(_core_times(), before, strict=True))
-            looks.append(cpu_count() * free / all_of_it)
-    except (OSError, ZeroDivisionError):
+        looks = [psutil.cpu_percent(LOOK, percpu=True) for _ in range(3)]
+    except OSError:
         return cpu_count()
-    return round(max(looks))
-
-
-def _core_times() -> tuple[int, int]:
-    """The free time and the whole time of this process's cores so far, in ticks."""
-    lines = re.findall(r"^cpu(\d+) (.+)", STAT.read_text(), re.MULTILINE)
-    allowed = os.sched_getaffinity(0)
-    times = [list(map(int, numbers.split())) for core, numbers in lines if int(core) in allowed]
-    free = sum(idle + waiting for _, _, _, idle, waiting, *_ in times)
-    return free, sum(sum(each[:8]) for each in times)  # the last two are parts of the first two
+    allowed = getattr(os, "sched_getaffinity", lambda _: range(len(looks[0])))(0)
+    busy = min(sum(look[core] for core in allowed) for look in looks) / len(allowed)  # %
+    return round(cpu_count() * (1 - busy / 100))
 
 
 def keep_freed_memory(device: str) -> None:
