@@ -34,6 +34,7 @@ class Checked:
         length = None if ... in types else len(types)
 
         items = list(value) if isinstance(value, list | tuple) else [value]
+        items = [x.item() if hasattr(x, "item") else x for x in items]  # a number of NumPy
         items = [float(x) if kind is float and type(x) is int else x for x in items]
         if (
             isinstance(value, list | tuple) == is_tuple

@@ -104,6 +104,8 @@ def load(source, classes=()) -> Trained:
     folder = path if path.is_dir() else path.parent
     of_run = path in (folder, *(folder / name for name in (MODEL, checkpoint.LAST, CONFIG)))
     if of_run and (folder / CONFIG).is_file():
+        if classes:
+            raise ValueError(f"{path} is of a run, which has the names of its classes")
         return _of_folder(folder)
     if path.is_dir():
         raise ValueError(f"{path} is not the folder of a run: it has no {CONFIG}")
@@ -121,7 +123,7 @@ def find(source) -> Path:
     """The path of a file, of a folder or of a run below `runs_root()`."""
     for path in (Path(source).expanduser(), runs_root() / source):
         if path.exists():
-            return path.resolve()
+            return path.absolute()  # the name of a link tells the kind, its target may not
     raise FileNotFoundError(f"{source}: no such file or folder, nor a run in {runs_root()}")
 
 

@@ -1,5 +1,6 @@
 """Runs that are killed, stopped or damaged end in the weights of an undisturbed run."""
 
+import itertools
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import torch
 from test_loop import STEPS, TINY, one_thread, same, trained  # noqa: F401 (a fixture)
 
+from alexlib import training
 from alexlib.config import ROOT
 from alexlib.training import LossCheck, checkpoint
 from alexlib.training.checkpoint import BEFORE, LAST, CheckpointWarning
@@ -48,7 +50,7 @@ def contents(folder):
 def at_step(monkeypatch, act):
     """Calls act(step) in each step, after the weights have changed."""
     check = LossCheck.__call__
-    both = lambda self, loss, step: (check(self, loss, step), act(step))  # noqa: E731
+    both = lambda self, loss, step, **last: (check(self, loss, step, **last), act(step))  # noqa: E731
     monkeypatch.setattr(LossCheck, "__call__", both)
 
 
@@ -93,23 +95,27 @@ def test_a_signal_stops_after_a_checkpoint(tmp_path, monkeypatch, undisturbed, n
     assert steps == list(range(step + 1, 3 * STEPS))
 
 
-def test_other_devices_open_a_finished_run_and_refuse_to_go_on_with_another(folder):
+def test_other_devices_open_a_finished_run_and_refuse_to_go_on_with_another(folder, tmp_path):
     with pytest.raises(ValueError, match="begun on other devices"):
         trained(folder=folder, devices=("cpu", "cpu"))
     one = trained(folder=folder)
     assert same(trained(folder=folder, devices=("cpu", "cpu")), one)
+    early = TINY.replace(target=1.0, epochs=9)  # ends after its first epoch
+    assert len(trained(early, folder=tmp_path)[1]) == 1
+    assert len(trained(early, folder=tmp_path, devices=("cpu", "cpu"))[1]) == 1
 
 
 def test_a_second_signal_ends_at_once(folder, monkeypatch):
-    before = contents(folder)
+    before, clock = contents(folder), itertools.count(step=2)  # seconds
+    monkeypatch.setattr(training, "time", mock.Mock(monotonic=lambda: next(clock)))
     at_step(monkeypatch, lambda step: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
     with pytest.raises(KeyboardInterrupt):
         trained(folder=folder)
     assert contents(folder) == before
 
 
-def test_sigterm_and_an_interrupt_of_the_kernel_are_one_wish(tmp_path, monkeypatch):
-    at_step(monkeypatch, lambda step: [signal.raise_signal(n) for n in (15, 2) if step == 1])
+def test_sigterm_twice_and_an_interrupt_of_the_kernel_are_one_wish(tmp_path, monkeypatch):
+    at_step(monkeypatch, lambda step: [signal.raise_signal(n) for n in (15, 15, 2) if step == 1])
     with pytest.raises(KeyboardInterrupt):
         trained(folder=tmp_path)
     assert (tmp_path / LAST).exists()

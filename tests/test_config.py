@@ -4,6 +4,7 @@ import json
 import math
 import tomllib
 
+import numpy as np
 import pytest
 
 from alexlib import config, paper
@@ -91,6 +92,7 @@ def test_invalid_values_are_refused(name, value):
 
 
 def test_round_trip_through_json():
+    assert PAPER.replace(lr=np.float32(0.5), batch=np.int64(7)) == PAPER.replace(lr=0.5, batch=7)
     for base in (PAPER.replace(omit=[3, 4]), SOURCE2012, CIFAR13):
         changed = base.replace("new", lr=1, width=0.3)
         assert type(changed.train.lr) is float

@@ -219,6 +219,12 @@ def test_kernels_are_compiled_once_and_found_again(empty_cache, monkeypatch):
     native.kernels.cache_clear()
     monkeypatch.setattr(native.subprocess, "run", pytest.fail)
     assert native.kernels() and list(empty_cache.rglob("kernels*")) == [file]
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_cache))
+    native.kernels.cache_clear()
+    file.unlink()
+    file.write_bytes(b"")  # damaged: compiled anew, and kept
+    assert native.kernels() and file.stat().st_size
 
 
 @pytest.mark.parametrize("way", ["ALEXLIB_NATIVE=0", "CC=no-such-compiler", "CC=false"])

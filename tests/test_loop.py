@@ -183,6 +183,9 @@ def test_scores_and_hits_are_those_of_a_sorted_list():
 def test_nan_stops_training_and_prediction():
     with pytest.raises(Diverged):
         trained(TINY.replace(lr=100.0, epochs=40), val=images().subset([]))
+    check = LossCheck(TINY)
+    with pytest.raises(Diverged):  # read at the end of an epoch, too
+        [check(torch.tensor(math.nan if i == 55 else 1.0), i, last=i == 59) for i in range(60)]
     model = build(TINY)
     nn.init.constant_(model.fc8.bias, math.nan)
     with pytest.raises(Diverged):

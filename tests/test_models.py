@@ -133,6 +133,8 @@ def test_nets_of_the_footnotes_and_logs():
     rows = {r["stage"]: r for r in shapes_and_cost(PAPER.replace(overlapping=False))}  # run 147
     stages = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")
     assert [rows[s]["output"][1] for s in stages] == [55, 28, 26, 13, 13, 13, 11, 6]
+    with pytest.raises(ValueError, match="48 pixels is too small"):
+        build(PAPER.replace(input=48, overlapping=False, width=1 / 16))
 
 
 def names(config):

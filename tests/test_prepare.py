@@ -151,6 +151,16 @@ def test_a_class_that_loses_all_images_is_an_error(folder):
     with pytest.raises(ValueError, match="val/dog"):
         load(folder, on_error="skip")
 
+    class Stream:  # of words, as in shards
+        def __iter__(self):
+            return iter([(f"{i}.jpg", None, "abc"[i % 3]) for i in range(6)])
+
+        def __getitem__(self, item):
+            return (Image.new("RGB", (30, 30)) if item[2] != "b" else None), item[2]
+
+    with pytest.raises(ValueError, match="not a PIL image"):
+        pack("words", lambda: {"train": Stream()}, (), side=SIDE, on_error="skip")
+
 
 def test_a_folder_becomes_two_sets_in_sorted_order(tmp_path, capsys):
     pixels = make_set(tmp_path / "set")

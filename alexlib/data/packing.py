@@ -109,6 +109,7 @@ def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: 
     with bar(total=count, desc=f"packing {about['name']}", unit=" images") as shown:
         for split, data in splits.items():
             labels[split], bad = [], about["skipped"].setdefault(split, [])
+            wanted = {_label(label) for label in getattr(data, "targets", ())}
             items = range(len(data)) if hasattr(data, "__len__") else data
             total, second = np.zeros((side, side, 3), np.int64), np.zeros((3, 3))
             with open(part / f"{split}.u8", "wb") as file:
@@ -116,7 +117,8 @@ def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: 
                 for found in in_order(read, items, threads, 4 * threads):
                     shown.update()
                     if len(found) == 2:
-                        bad.append(found)
+                        bad.append(found[0])
+                        wanted |= found[1]
                         continue
                     pixels, label, products = found
                     file.write(pixels)
@@ -125,7 +127,7 @@ def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: 
                     second += products
             if split == "train" and labels[split]:
                 arrays |= statistics(len(labels[split]), total, second)
-            lost |= {int(label) for label in getattr(data, "targets", ())} - {*labels[split]}
+            lost |= wanted - {*labels[split]}
     lost |= {split for split, found in labels.items() if not found}
     if on_error == "raise" or lost:
         _refuse(about["name"], [bad for split in splits for bad in about["skipped"][split]])
@@ -141,19 +143,27 @@ def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: 
 
 
 def _read(data, split: str, side: int, item) -> tuple:
-    """Pixels, label and sums of RGB products of an image; (file, reason) if it cannot be read."""
+    """Pixels, label and sums of RGB products of an image.
+
+    If it cannot be read: (file, reason), and the set of its label, empty if that is not known.
+    """
     try:
         image, label = data[item]
-        label = label if isinstance(label, str) else int(label)
+        label = _label(label)
         pixels = square(image, side)
     except Exception as error:  # decoders raise all kinds of errors on damaged files
         reason = re.sub(r"(?<=['\"])/[^'\"]*/", "", str(error) or repr(error))  # no absolute paths
         file = f"{split}: {item[0] if isinstance(item, tuple) else f'image {item}'}"
         if hasattr(data, "samples"):
             file = os.path.relpath(data.samples[item][0], Path(data.root).parent)
-        return _printable(file), _printable(reason)
+        labels = {_label(item[2])} if isinstance(item, tuple) else set()
+        return (_printable(file), _printable(reason)), labels
     rgb = pixels.reshape(-1, 3).astype(np.float64)
     return pixels, label, rgb.T @ rgb
+
+
+def _label(label) -> str | int:
+    return label if isinstance(label, str) else int(label)
 
 
 def _numbered(labels: dict[str, list], classes: list[str]) -> list[str]:

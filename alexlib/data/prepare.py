@@ -87,7 +87,7 @@ def known_name(source: str | Path) -> str | None:
     name = str(source).lower()
     if isinstance(source, str) and (name in PLACES or _sources().torchvision_splits(name)):
         return name
-    return source if isinstance(source, str) and name.startswith("hf:") else None
+    return "hf:" + source[3:] if isinstance(source, str) and name.startswith("hf:") else None
 
 
 def get(name: str) -> Path | None:

@@ -72,8 +72,11 @@ class AlexNet(nn.Sequential):
         }
         super().__init__(OrderedDict(rearranged(stages, net)))
         self.net = net
-        with torch.no_grad():
-            self(torch.empty(0, 3, net.input, net.input))  # sets the inputs of the Lazy layers
+        try:
+            with torch.no_grad():
+                self(torch.empty(0, 3, net.input, net.input))  # sets the inputs of the Lazy layers
+        except RuntimeError as error:
+            raise ValueError(f"an input of {net.input} pixels is too small: {error}") from None
         self.initialise()
 
     def initialise(self):

@@ -82,12 +82,14 @@ def response_norm(x, g, maps, half, spatial, rectify, k, alpha):
     """
     (_, C, H, W), n, y = x.shape, x.numel(), torch.empty_like(x)
     settings, grid = (k, alpha, n, maps, C, H, W, spatial, half, rectify, BLOCK), (-(-n // BLOCK),)
-    if g is None:
-        normalise[grid](x, y, *settings)
-        return y
-    g, s = g.contiguous(memory_format=torch.channels_last), torch.empty_like(x, dtype=torch.float32)
-    gradient_terms[grid](x, g, s, *settings)
-    gradient[grid](x, g, s, y, *settings)
+    with torch.cuda.device_of(x):  # Triton starts kernels on the current device
+        if g is None:
+            normalise[grid](x, y, *settings)
+            return y
+        g = g.contiguous(memory_format=torch.channels_last)
+        s = torch.empty_like(x, dtype=torch.float32)
+        gradient_terms[grid](x, g, s, *settings)
+        gradient[grid](x, g, s, y, *settings)
     return y
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from alexlib.files import atomic_write
+
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-fopenmp", "-fPIC", "-c")
 LINK = ("-shared", "-fopenmp")  # -ffast-math here would make all of torch flush subnormal numbers
@@ -46,8 +48,10 @@ def kernels() -> ctypes.CDLL | None:
     facts = SOURCE.read_bytes(), FLAGS, LINK, given, platform.platform(), cpu
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "alexlib"
     file = cache / f"kernels-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.so"
+    with suppress(OSError):  # it is not there, or damaged
+        return ctypes.CDLL(str(file))
     try:
-        return ctypes.CDLL(str(file)) if file.exists() else _compiled(shlex.split(given), file)
+        return _compiled(shlex.split(given), file)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or "").strip() or str(error)
         text = f"LRN is several times slower: {given!r} did not compile {SOURCE.name}"
@@ -66,7 +70,5 @@ def _compiled(compiler: list[str], file: Path) -> ctypes.CDLL:
         library = ctypes.CDLL(str(made))  # stays loaded when its file is deleted
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(f".{os.getpid()}.part")
-            shutil.copyfile(made, part)
-            os.replace(part, file)
+            atomic_write(file, lambda out: out.write(made.read_bytes()))
     return library

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from alexlib.config import Config, config_at, config_from, runs_root
@@ -201,6 +202,11 @@ def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True,
             _write_json(folder / "provenance.json", provenance(device))
         describe(folder, job.as_dict(), train)
     model, fitted, val = _net(job, device), *_held_out(job, train)
+    if (folder / "row.json").exists() and not checkpoint.history(folder):  # they were deleted
+        if Job.of(row := _kept(folder)[0]) != job:
+            raise ValueError(f"{folder} has another run: give this run another name")
+        model.load_state_dict(safetensors.torch.load_file(folder / MODEL))
+        return model, row["history"]
     if job.weights and not (folder / checkpoint.LAST).exists():
         start_from(job.weights, model, job.config)
     options = {"folder": folder, "finish": finish, "progress": progress, "device": first}

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -43,33 +44,35 @@ class LossCheck:
     def __init__(self, config):
         self.chance, self.recent, self.warned = math.log(config.net.classes), [], False
 
-    def __call__(self, loss, step: int) -> None:
+    def __call__(self, loss, step: int, last: bool = False) -> None:
+        """`last`: whether an epoch ends, whose row must not have such a loss."""
         self.recent.append(loss)
-        if step >= READ_EVERY and len(self.recent) < READ_EVERY:
+        full = len(self.recent) == READ_EVERY
+        if step >= READ_EVERY and not full and not last:
             return
         mean = torch.stack(self.recent).mean().item()
         self.recent = []
         if not math.isfinite(mean):
             raise Diverged(f"the loss became {mean} at or before step {step + 1}; {CAUSES}")
-        if step >= 6 * READ_EVERY and mean > 0.995 * self.chance and not self.warned:
+        if full and step >= 6 * READ_EVERY and mean > 0.995 * self.chance and not self.warned:
             self.warned = True
             text = f"after {step + 1} steps the loss is {mean:.4f}, and chance is {self.chance:.4f}"
             warnings.warn(f"{text}: the net has not started to learn; {CAUSES}", StuckWarning, 3)
 
 
 class Stop:
-    """Inside `with`, the first SIGINT or SIGTERM only sets `asked`; the same again acts as usual.
+    """Inside `with`, SIGINT or SIGTERM only sets `asked`; the same a second later acts as usual.
 
     Systemd and Slurm send SIGTERM to a report and to its kernel, and the report interrupts the
-    kernel: two signals, one wish. It does nothing if not `wanted` or outside the main thread.
-    Ignored signals stay ignored.
+    kernel; torchrun passes on what its ranks had, too: several signals, one wish. It does nothing
+    if not `wanted` or outside the main thread. Ignored signals stay ignored.
     """
 
     def __init__(self, wanted: bool = True):
         here = wanted and threading.current_thread() is threading.main_thread()
         found = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if here}
         self.handlers = {n: h for n, h in found.items() if h not in (signal.SIG_IGN, None)}
-        self.asked = None  # or the number of the signal
+        self.asked, self.first = None, {}  # the last signal; when each came first
 
     def __enter__(self):
         for number in self.handlers:
@@ -77,8 +80,10 @@ class Stop:
         return self
 
     def _ask(self, number, _frame) -> None:
-        self.asked = number
-        signal.signal(number, self.handlers[number])
+        self.asked, now = number, time.monotonic()
+        if now - self.first.setdefault(number, now) > 1:
+            signal.signal(number, self.handlers[number])
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self.handlers.items():

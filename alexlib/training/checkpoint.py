@@ -12,6 +12,7 @@ import torch
 from alexlib.config import Config
 from alexlib.files import atomic_write
 from alexlib.training.distributed import from_first, rank
+from alexlib.training.optim import finished
 
 LAST, BEFORE, DAMAGED = "checkpoint.pt", "checkpoint.before.pt", "checkpoint.damaged.pt"
 SAVE_EVERY = 300  # seconds between the checkpoints of an epoch
@@ -25,7 +26,7 @@ class Checkpoints:
     """The checkpoints of a run in a folder; without a folder, all methods do nothing."""
 
     def __init__(self, folder: Path | None, model, optimizer, config: Config, seed: int, train):
-        self.folder, self.model, self.optimizer = folder, model, optimizer
+        self.folder, self.model, self.optimizer, self.train = folder, model, optimizer, config.train
         images = f"{len(train)} of {train.fingerprint}"
         self.settings = _settings(config) | {"seed": seed, "pictures": images}
         self.defaults = _settings(config.defaults)
@@ -94,7 +95,8 @@ class Checkpoints:
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError:  # parameters of two towers, or of one net; a finished run needs none
-            if len(state["history"]) < self.settings["train.epochs"]:
+            unfinished = len(state["history"]) < self.train.epochs
+            if unfinished and not finished(self.train, state["history"]):
                 advice = "give the same device or devices as then"
                 raise ValueError(f"{self.folder} was begun on other devices: {advice}") from None
         return state["history"], state["begun"]

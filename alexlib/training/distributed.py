@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-TIMEOUT = timedelta(seconds=50)  # a rank that does not answer for so long has died
+TIMEOUT = timedelta(seconds=50)  # for an answer of another rank
 
 
 def start(device: str) -> str:
@@ -20,7 +20,8 @@ def start(device: str) -> str:
     Every rank gets GPUs of its own, by LOCAL_RANK: one for "cuda", two for "cuda:0,cuda:1". The
     same holds for other accelerators of torch.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or dist.is_initialized():
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1 or "LOCAL_RANK" not in os.environ
+    if alone or dist.is_initialized():
         return device
     names, local = device.split(","), int(os.environ["LOCAL_RANK"])
     kind, each = torch.device(names[0]).type, sum(name != "cpu" for name in names)

@@ -66,7 +66,7 @@ def fit(
 
     Rows: epoch, step, lr, bias_lr, pictures_per_second, seconds; train_loss and train_top1 (during
     the epoch, in training mode); val_loss, val_top1, val_top5 (errors in 0..1); plain_*, the same
-    for as many training images; colour of the two towers, from `tower_colour`.
+    for as many training images, 2,000 at most; colour of the two towers, from `tower_colour`.
 
     Raises:
         Diverged: the loss or the probabilities are NaN or infinite.
@@ -102,7 +102,7 @@ def fit(
                 loss, wrong = train_step(net, optimizer, pixels, labels, mean, axes, config, draws)
                 loss, wrong, stopping = agreed(loss, wrong, bool(stop.asked), step)
                 totals.add(loss, wrong, time.perf_counter() - started)
-                check(loss, step)
+                check(loss, step, last=totals.batches == steps)
                 bar.update(totals)
                 if stopping or checkpoints.due():
                     checkpoints.save(history, vars(totals))

@@ -86,7 +86,7 @@ def ready(model, config: Config, batch: int):
         return model
     x = torch.zeros(batch, 3, config.net.input, config.net.input, device=device)
     x = x.to(memory_format=torch.channels_last)
-    with autocast(device, config.train.precision):
+    with torch.cuda.device(device), autocast(device, config.train.precision):
         torch.set_autocast_cache_enabled(False)
         return torch.cuda.make_graphed_callables(torch.nn.Sequential(model).train(), (x,))
 
