@@ -65,6 +65,10 @@ FOUR_STEP = {
 # A number that the paper states, and the section that states it.
 Constant = namedtuple("Constant", "value section meaning")
 
+# A point that can be read in two ways; the head of tables/ambiguities.toml explains it.
+QUESTION = "id question paper_says source_did reading_paper reading_source field where"
+Ambiguity = namedtuple("Ambiguity", QUESTION, defaults=("", ""))
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -103,20 +107,6 @@ class Claim:
             parts = ["" if value is None else f"{value:g}", note]
             texts.append(f"{study}: {', '.join(filter(None, parts))}")
         return "; ".join(texts)
-
-
-@dataclass(frozen=True)
-class Ambiguity:
-    """A point that can be read in two ways; the head of tables/ambiguities.toml explains it."""
-
-    id: str
-    question: str
-    paper_says: str
-    source_did: str
-    reading_paper: object
-    reading_source: object
-    field: str = ""
-    where: str = ""
 
 
 def _entries(file: str, make) -> dict:

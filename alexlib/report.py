@@ -44,14 +44,15 @@ def plan(name: str, given: dict) -> dict[Path, dict]:
             number = path.stem.partition("_")[0]
             known |= {number: path, number.removeprefix("0"): path}
         return {lookup(known, Path(name).stem, "notebook"): given}
-    known = {path: accepted(*_parameters(path)) for path in NOTEBOOKS}
+    known = {path: _parameters(path) for path in NOTEBOOKS}
+    names = {path: accepted(kinds, options) for path, (kinds, options, _) in known.items()}
     for name in given:
-        lookup({n: path for path, names in known.items() for n in names}, name, "parameter")
+        lookup({n: path for path in names for n in names[path]}, name, "parameter")
     scale = scale_of(given.get("scale", "sample")).name
     return {
-        path: checked(path, {name: given[name] for name in given if name in names})
-        for path, names in known.items()
-        if "scale" not in names or _has_scale(path, scale)
+        path: checked(path, {name: given[name] for name in given if name in names[path]})
+        for path, (kinds, _, scales) in known.items()
+        if "scale" not in kinds or scale in scales
     }
 
 
@@ -63,10 +64,10 @@ def checked(path: Path, given: dict) -> dict:
     """
     import papermill
 
-    kinds, options = _parameters(path)
+    kinds, options, scales = _parameters(path)
     try:
         values = fitted(({"scale": "sample"} if "scale" in kinds else {}) | given, kinds, options)
-        if "scale" in kinds and not _has_scale(path, values["scale"]):
+        if "scale" in kinds and values["scale"] not in scales:
             raise ValueError(f"scale = {values['scale']!r}: not for this notebook")
     except ValueError as error:
         known = papermill.inspect_notebook(path).values()
@@ -75,21 +76,16 @@ def checked(path: Path, given: dict) -> dict:
     return values
 
 
-def _parameters(path: Path) -> tuple[dict, dict]:
-    """The types of a notebook's parameters, and its options with their defaults."""
+def _parameters(path: Path) -> tuple[dict, dict, set]:
+    """The types of a notebook's parameters, its options with their defaults, and its scales."""
     import nbformat
     import papermill
 
     known = papermill.inspect_notebook(path)
     cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    return {name: one["inferred_type_name"] for name, one in known.items()}, options_of(cells)
-
-
-def _has_scale(path: Path, scale: str) -> bool:
-    import papermill
-
-    text = papermill.inspect_notebook(path)["scale"]["help"]
-    return scale in SCALES and scale in re.findall(r"\w+", text)
+    scales = {*SCALES} & {*re.findall(r"\w+", known.get("scale", {}).get("help", ""))}
+    kinds = {name: one["inferred_type_name"] for name, one in known.items()}
+    return kinds, options_of(cells), scales
 
 
 def run(path: Path, given: dict, out: Path | None = None) -> tuple[Path, str]:

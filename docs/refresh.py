@@ -142,7 +142,7 @@ def benchmark(name: str) -> str:
 PARTS = {f.__name__: f for f in (scales, findings, halving)}
 PARTS |= {"scorecard": partial(verdicts, False), "facts": partial(verdicts, True)}
 QUESTIONS = "question | paper_says | source_did | reading_paper | reading_source | field | where"
-PARTS["ambiguities"] = partial(table, QUESTIONS, [vars(each) for each in AMBIGUITIES])
+PARTS["ambiguities"] = partial(table, QUESTIONS, [each._asdict() for each in AMBIGUITIES])
 COLUMNS = "id | section | statement | quantity | unit | paper | log | log_note | studies"
 TOLD = [vars(claim) | {"studies": claim.studies} for claim in CLAIMS.values()]
 PARTS["claims"] = partial(table, COLUMNS, TOLD)

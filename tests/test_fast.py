@@ -220,11 +220,12 @@ def test_kernels_are_compiled_once_and_found_again(empty_cache, monkeypatch):
     monkeypatch.setattr(native.subprocess, "run", pytest.fail)
     assert native.kernels() and list(empty_cache.rglob("kernels*")) == [file]
     monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_cache))
+    damaged = empty_cache / "other" / "alexlib" / file.name
+    damaged.parent.mkdir(parents=True)
+    damaged.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty_cache / "other"))
     native.kernels.cache_clear()
-    file.unlink()
-    file.write_bytes(b"")  # damaged: compiled anew, and kept
-    assert native.kernels() and file.stat().st_size
+    assert native.kernels() and damaged.stat().st_size  # compiled anew, and kept
 
 
 @pytest.mark.parametrize("way", ["ALEXLIB_NATIVE=0", "CC=no-such-compiler", "CC=false"])

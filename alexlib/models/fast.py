@@ -64,13 +64,15 @@ def _plain(x) -> bool:
 
 def _triton(x, half: int):
     """The module of the Triton kernels, if they are for this tensor and not switched off."""
-    if not x.is_cuda or os.environ.get("ALEXLIB_NATIVE") == "0":
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    fits = x.is_cuda and last and half <= 16 and 0 < x.numel() < 2**31  # they count with 32 bits
+    if not fits or os.environ.get("ALEXLIB_NATIVE") == "0":
         return None
     try:
         from alexlib.models import kernels
     except ModuleNotFoundError:  # Windows, or a Python without Triton
         return None
-    return kernels if kernels.fits(x, half) else None
+    return kernels
 
 
 class BlockedConv2d(nn.Conv2d):

@@ -91,9 +91,3 @@ def response_norm(x, g, maps, half, spatial, rectify, k, alpha):
         gradient_terms[grid](x, g, s, *settings)
         gradient[grid](x, g, s, y, *settings)
     return y
-
-
-def fits(x, half: int) -> bool:
-    """Whether the kernels are for this tensor; they count with 32 bits."""
-    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    return last and x.is_cuda and 0 < x.numel() < 2**31 and half <= 16

@@ -202,7 +202,7 @@ def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True,
             _write_json(folder / "provenance.json", provenance(device))
         describe(folder, job.as_dict(), train)
     model, fitted, val = _net(job, device), *_held_out(job, train)
-    if (folder / "row.json").exists() and not checkpoint.history(folder):  # they were deleted
+    if (folder / "row.json").exists() and not (folder / checkpoint.LAST).exists():  # deleted
         if Job.of(row := _kept(folder)[0]) != job:
             raise ValueError(f"{folder} has another run: give this run another name")
         model.load_state_dict(safetensors.torch.load_file(folder / MODEL))
@@ -217,7 +217,7 @@ def _alone(folder: Path, job: Job, train: Images, test: Images):
     """A lock on the folder of an unfinished run, whose row can be written; other processes wait."""
     if rank() > 0 or (folder / "row.json").exists():
         return nullcontext()
-    try_place(job.as_dict(), [train.fingerprint, test.fingerprint])
+    try_place(job.as_dict() | {"data": {"train": train.fingerprint, "test": test.fingerprint}})
     return lock(folder / ".lock", f"{folder.name}: in progress in another process, waiting")
 
 

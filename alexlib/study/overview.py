@@ -65,23 +65,15 @@ def _row_in(folder: Path) -> dict:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """A `listing` for a terminal: a table for each study and scale.
-
-    Errors are those of the centre view where there are no ten views.
-    """
-    table = table.assign(epochs=[f"{a}/{b}" for a, b in zip(table.epochs, table.of, strict=True)])
-    table["top1"] = table.top1.fillna(table.centre_top1)
-    table["top5"] = table.top5.fillna(table.centre_top5)
-    names = {"top1": "top-1", "top5": "top-5", "images_per_second": "images/s"}
-    parts = []
-    for (study, scale), group in table.groupby(["study", "scale"], sort=False):
-        start = f"{study}-{scale}-"
-        group = group.assign(run=group.name.str.removeprefix(start)).rename(columns=names)
-        group["here"] = np.where(group.folder == "", "no", "yes")
-        columns = ["variant", "seed", "epochs", *names.values(), "here", "run", "note"]
-        shown = group[columns].to_string(index=False, na_rep="-", float_format="{:.2f}".format)
-        parts.append(f"{study}, {scale}; folders are called {start}RUN\n{shown}")
-    return "\n\n".join(parts) or "no runs"
+    """A `listing` for a terminal; errors are of the centre view where there are no ten views."""
+    shown = pd.DataFrame({"run": table.name})
+    shown["epochs"] = [f"{a}/{b}" for a, b in zip(table.epochs, table.of, strict=True)]
+    for error in ("top1", "top5"):
+        shown[error.replace("p", "p-")] = table[error].fillna(table[f"centre_{error}"])
+    shown["images/s"] = table.images_per_second
+    shown["here"], shown["note"] = np.where(table.folder == "", "no", "yes"), table.note
+    text = shown.to_string(index=False, na_rep="-", float_format="{:.2f}".format)
+    return text if len(shown) else "no runs"
 
 
 # ---- two runs ------------------------------------------------------------------------------------

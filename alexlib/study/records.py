@@ -111,13 +111,8 @@ def _is_known(new: dict) -> bool:
     return new in known
 
 
-def try_place(run: dict, data: list[str]) -> None:
-    """OSError that says what to set, if the row of a run to come cannot be written.
-
-    Args:
-        run: what is to be trained, `Job.as_dict`; data: the fingerprints of its images.
-    """
-    row = run | {"data": dict(zip(("train", "test"), data, strict=True))}
+def try_place(row: dict) -> None:
+    """OSError that says what to set, if the row of a run to come cannot be written."""
     folder = path(row["study"], row["scale"], _is_new_evidence(row)).parent
     is_run = folder == runs_root() / "results"
     try_writing(runs_root(), "ALEXLIB_RUNS")
