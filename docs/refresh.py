@@ -65,7 +65,8 @@ def index() -> str:
         row["took"] = timedelta(seconds=round(ran["duration"]))
         rows.append(row | {"device": made.get("device"), "commit": made.get("commit")})
     head = "report | scale | parameters | state | date | took | device | commit"
-    return f"# Reports\n\nWritten by `make docs`.\n\n{table(head, rows)}\n"
+    text = "The written report of the study is [report.md](report.md). This list is by `make docs`."
+    return f"# Reports\n\n{text}\n\n{table(head, rows)}\n"
 
 
 def stale(file: Path, about: dict) -> str:
