@@ -23,8 +23,7 @@ from torch import nn
 from alexlib import foreign
 from alexlib.config import Config, config_from, runs_root
 from alexlib.data.augment import centre_crop, to_input
-from alexlib.data.decode import read_file, square
-from alexlib.data.images import Images
+from alexlib.data.images import Images, read_file, square
 from alexlib.files import atomic_write
 from alexlib.models import build
 from alexlib.paper import IMAGENET_CLASSES

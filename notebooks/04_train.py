@@ -267,8 +267,8 @@ Markdown(
 #
 # In section 3.2 each GPU holds half of the kernels of every layer, and the GPUs exchange data in certain
 # layers only. `models.build(config, ("cuda:0", "cuda:1"))` is that net. The table has the bytes that are
-# copied from one device to the other in a training step, for one image, counted from the net (a test counts
-# the real copies). Without cross-talk between the towers, only the images and the scores would be copied.
+# copied from one device to the other in a training step, for one image, counted from the net. Without
+# cross-talk between the towers, only the images and the scores would be copied.
 
 # %%
 crossing = pd.DataFrame(models.two_gpu.crossings(config)) if config.net.towers == 2 else pd.DataFrame()

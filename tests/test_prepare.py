@@ -17,7 +17,7 @@ from torchvision.datasets import FakeData
 
 from alexlib.config import runs_root
 from alexlib.data import packing, prepare
-from alexlib.data.decode import read_file
+from alexlib.data.images import read_file
 from alexlib.data.packing import pack, square
 
 SIDE = 16

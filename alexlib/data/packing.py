@@ -19,8 +19,7 @@ import numpy as np
 from joblib import cpu_count
 
 from alexlib.config import runs_root
-from alexlib.data.decode import square
-from alexlib.data.images import Images, in_order, read_pack
+from alexlib.data.images import Images, in_order, read_pack, square
 from alexlib.files import lock, sync, try_writing
 from alexlib.progress import bar
 

@@ -17,8 +17,7 @@ from tempfile import TemporaryDirectory
 
 from alexlib.config import data_root
 from alexlib.data import synthetic
-from alexlib.data.decode import EXTENSIONS
-from alexlib.data.images import Images
+from alexlib.data.images import EXTENSIONS, Images
 from alexlib.data.packing import LAYOUT, pack
 from alexlib.paper import IMAGENET_CLASSES
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from torchvision import datasets
 
-from alexlib.data.decode import EXTENSIONS, read_file
+from alexlib.data.images import EXTENSIONS, read_file
 from alexlib.data.packing import LAYOUT
 
 LABELS = ("label", "cls", "labels", "class", "fine_label", "target")  # columns, the first counts
