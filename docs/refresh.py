@@ -65,8 +65,7 @@ def index() -> str:
         row["took"] = timedelta(seconds=round(ran["duration"]))
         rows.append(row | {"device": made.get("device"), "commit": made.get("commit")})
     head = "report | scale | parameters | state | date | took | device | commit"
-    text = "The written report of the study is [report.md](report.md). This list is by `make docs`."
-    return f"# Reports\n\n{text}\n\n{table(head, rows)}\n"
+    return f"# Reports\n\nThe written one: [report.md](report.md). Others:\n\n{table(head, rows)}\n"
 
 
 def stale(file: Path, about: dict) -> str:
