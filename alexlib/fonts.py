@@ -10,13 +10,20 @@ FONTS += ", Microsoft YaHei, PingFang SC, Yu Gothic, Malgun Gothic, Nirmala UI, 
 FONTS += ", Noto Sans Devanagari, Arial Unicode MS, Unifont"
 
 INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+OWN = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
 FAMILY = ["sans-serif", *(name for name in FONTS.split(", ") if name in INSTALLED)]
 
-# A character that no font has is drawn as a box; there would be a warning for each in each cell.
+# The warning of `drawable` replaces matplotlib's, of which there is one for each character.
 warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
 
 
 def drawable(names) -> list[str]:
-    """Names as texts of figures, not as formulas; bytes that are not UTF-8 become \\udce9 etc."""
-    names = (name.encode("utf-8", "backslashreplace").decode() for name in names)
+    """Names as texts of figures, not as formulas; bytes that are not UTF-8 become \\udce9 etc.
+
+    A warning if matplotlib's own font is the only one and lacks characters: it draws boxes.
+    """
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    if len(FAMILY) == 1 and (lacking := {*map(ord, "".join(names))} - {*OWN.get_charmap()}):
+        text = f"no font has {''.join(map(chr, sorted(lacking)[:9]))}: install Noto Sans CJK"
+        warnings.warn(f"{text} or another font to see them in figures", stacklevel=2)
     return [name.replace("$", r"\$") for name in names]

@@ -113,9 +113,12 @@ def test_names_with_the_same_first_part_have_one_colour():
     assert styles["a, 1"]["ls"] == styles["b, 1"]["ls"] != styles["a, 2"]["ls"]
 
 
-def test_names_of_classes_in_any_script_are_drawn(tmp_path):
+def test_names_of_classes_in_any_script_are_drawn(tmp_path, monkeypatch):
     names = ("\u732b\u72ac", "\u0643\u0644\u0628", "$5 or $_^{", "caf\udce9")
     pixels, labels = np.zeros((1, 4, 8, 8, 3), np.uint8), np.arange(4)[None]
     figures.image_rows(pixels, labels, names).savefig(tmp_path / "1.png")
     figures.predictions(pixels[0], labels[0], np.eye(4), names).savefig(tmp_path / "2.png")
     assert fonts.drawable(names[2:]) == [r"\$5 or \$_^{", r"caf\udce9"]
+    monkeypatch.setattr(fonts, "FAMILY", ["sans-serif"])
+    with pytest.warns(UserWarning, match="no font has \u732b: install"):
+        fonts.drawable(["Caf\u00e9", "\u732b"])
