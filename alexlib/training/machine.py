@@ -195,10 +195,10 @@ def free_cores() -> int:
     """
     try:
         looks = [psutil.cpu_percent(LOOK, percpu=True) for _ in range(3)]
-    except OSError:
+        allowed = getattr(os, "sched_getaffinity", lambda _: range(len(looks[0])))(0)
+        busy = min(sum(look[core] for core in allowed) for look in looks) / len(allowed)  # %
+    except (OSError, IndexError):  # it shows no cores, or numbers them in another way
         return cpu_count()
-    allowed = getattr(os, "sched_getaffinity", lambda _: range(len(looks[0])))(0)
-    busy = min(sum(look[core] for core in allowed) for look in looks) / len(allowed)  # %
     return round(cpu_count() * (1 - busy / 100))
 
 
