@@ -47,7 +47,7 @@ from alexlib.notebook import parameters
 options = parameters(
     globals(),
     device="auto",  # auto, cpu, cuda or cuda:1; two with a comma between them get one tower each
-    folder="",  # a run below runs/ to show as it is now, e.g. while torchrun trains it; "": train here
+    folder="",  # a run below runs/ to open, e.g. one that torchrun trained; "": the run of these settings
     weights="",  # a run or a file of weights to start from; "": new ones
     data="",  # a folder with train/<class>/* and val/<class>/* to use instead of the scale's images
     on_error="raise",  # raise or skip: what to do with images that cannot be decoded
@@ -399,15 +399,11 @@ figures.signal_sizes(at_start)
 #
 # Some training images are held out as a validation set for the learning curves and for the schedule
 # `plateau`. The test images are used once, at the end. If a run was interrupted, running this cell again
-# resumes it; a finished run is opened, not trained. A run that is trained by another process (option
-# `folder`) is shown as it is now: run this cell and the following ones again to follow it.
+# resumes it; a finished run is opened, not trained. If another process trains it, this cell waits;
+# `python -m alexlib runs` says how far it is.
 
 # %%
-if options["folder"]:
-    run = runs.weights_so_far(options["folder"], training, test, device)
-    assert run.row["history"], "the first epoch of this run has not ended yet: try again later"
-else:
-    run = runs.run(job, training, test, device=device)
+run = runs.run(job, training, test, device=device, name=options["folder"] or None)
 
 # %%
 history = run.row["history"]

@@ -47,7 +47,7 @@ from alexlib.notebook import parameters
 options = parameters(
     globals(),
     device="auto",  # auto, cpu, cuda or cuda:1; two with a comma between them train one tower each
-    folder="",  # a run below runs/ to look at as it is now; "": the run of these settings
+    folder="",  # a run below runs/ to open; "": the run of these settings
     weights="",  # weights to look at in place of the run: another run, or a file that others made
     queries=500,  # test images whose neighbours are looked for, drawn at random; 0: all
     among=0,  # training images among which they are looked for, drawn at random; 0: all
@@ -110,10 +110,7 @@ training, test = prepare.load(options["data"] or chosen.source, side, options["o
 if min(len(training), options["among"] or 6) < 6 or len(test) < 9 or options["queries"] == 1:
     raise ValueError("expected at least 6 training images (also in `among`), 9 test images and 2 `queries`")
 job = replace(job, config=job.config.replace(classes=len(training.classes)))
-begun = options["folder"] and not (runs_root() / options["folder"] / "row.json").exists()
-if begun:
-    run = runs.weights_so_far(options["folder"], training, test, device)
-elif not others:
+if not others:
     run = runs.run(job, training, test, device=device, name=options["folder"] or None)
 
 # %%
@@ -593,7 +590,7 @@ everything = features.precision(away["features"][:9], same[:9], len(searched))
 torch.testing.assert_close(everything, same[:9].double().mean(1))
 
 # %%
-assert others or begun or abs(errors["top1"] - run.row["metrics"]["centre"]["top1"]) < 0.02
+assert others or abs(errors["top1"] - run.row["metrics"]["centre"]["top1"]) < 0.02
 assert all(((x >= 0) & (x <= 1)).all() for x in [*shares.values(), *code_shares.values(), ranks])
 assert (features.kinds(noise) == "neither").mean() >= 0.99
 assert fc7.shape[1] == net.model.fc7.out_features
@@ -650,7 +647,7 @@ pd.DataFrame(measured, index=["value", "low", "high"]).T.style.format(precision=
 values = {id: [float(x) for x in bounds] for id, bounds in measured.items()}
 about = {"study": "05_features", "scale": job.scale, "run": {} if others else measures.key(run.row)}
 about |= {"queries": len(asked), "among": len(searched), "measured": values}
-if not (others or begun or runs.read(**about)):
+if not (others or runs.read(**about)):
     runs.append(about | runs.provenance(device.split(",")[0]))
 
 # %% [markdown]

@@ -164,24 +164,6 @@ def opened(job: Job, train: Images, test: Images, device: str = "cpu") -> Run | 
     return run(job, train, test, device=device, progress=False) if row.exists() else None
 
 
-def weights_so_far(name: str, train: Images, test: Images, device: str = "cpu") -> Run:
-    """A run with the weights of its last checkpoint; another process may be training it.
-
-    Nothing is written. Its row is the one that it would have if it ended there.
-
-    Args:
-        name: of its folder below `runs_root()`.
-        train, test: the images that it was started with.
-    """
-    folder = runs_root() / name
-    job = Job.of(json.loads((folder / "config.json").read_text()))
-    model = _net(job, device).to(device.split(",")[0])
-    model.load_state_dict(checkpoint.weights(folder))
-    about, found = _tested(job, model, train, test, device)
-    row = row_of(job.as_dict(), train, test, folder, checkpoint.history(folder), about)
-    return Run(row, model, found, folder, test.labels, False)
-
-
 def _net(job: Job, device: str):
     """The net of a job with the initial weights of its seed; divided if there are two devices."""
     torch.manual_seed(job.seed)

@@ -16,24 +16,14 @@ from alexlib.config import SCALES
 from alexlib.data import prepare
 from alexlib.data.images import Images
 from alexlib.study import measures
-from alexlib.study.jobs import (
-    Job,
-    Run,
-    check_rate,
-    opened,
-    run,
-    run_name,
-    run_or_row,
-    weights_so_far,
-)
+from alexlib.study.jobs import Job, Run, check_rate, opened, run, run_name, run_or_row
 from alexlib.study.records import append, are_evidence, everything, read, rows
 from alexlib.study.variants import BLOCKS, Block, chosen_rate
 from alexlib.study.workers import make_all
 from alexlib.training.machine import provenance
 
-__all__ = ["Job", "Run", "carry_out", "check_rate", "grid", "opened", "run"]
+__all__ = ["Job", "Run", "carry_out", "check_rate", "grid", "opened", "run", "run_name"]
 __all__ += ["append", "are_evidence", "everything", "provenance", "read", "rows"]
-__all__ += ["run_name", "weights_so_far"]
 
 
 def grid(
