@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from operator import length_hint
@@ -155,7 +156,9 @@ def _read(data, split: str, side: int, item) -> tuple:
         file = f"{split}: {item[0] if isinstance(item, tuple) else f'image {item}'}"
         if hasattr(data, "samples"):
             file = os.path.relpath(data.samples[item][0], Path(data.root).parent)
-        labels = {_label(item[2])} if isinstance(item, tuple) else set()
+        labels = set()
+        with suppress(TypeError, ValueError, IndexError):  # not of a `Stream`, or it has no label
+            labels.add(_label(item[2]))
         return (_printable(file), _printable(reason)), labels
     rgb = pixels.reshape(-1, 3).astype(np.float64)
     return pixels, label, rgb.T @ rgb
