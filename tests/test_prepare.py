@@ -158,7 +158,7 @@ def test_a_class_that_loses_all_images_is_an_error(folder):
         def __getitem__(self, item):
             return (Image.new("RGB", (30, 30)) if item[2] != "b" else None), item[2]
 
-    with pytest.raises(ValueError, match="(?s)1.jpg.*not a PIL image.*2.jpg.*NoneType"):
+    with pytest.raises(ValueError, match=r"(?s)1.jpg.*not a PIL image.*2.jpg.*NoneType"):
         pack("words", lambda: {"train": Stream()}, (), side=SIDE, on_error="skip")
 
 
