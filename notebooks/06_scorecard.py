@@ -260,28 +260,22 @@ figures.forest(gaps, title) if gaps else Markdown("*No effect is on record yet.*
 checks = [row for row in found if row["study"] == "rates"]
 blocks = {(b.scale, name): b for b in variants.BLOCKS if b.check for name in b.variants}
 pairs = dict.fromkeys((row["scale"], row["variant"]) for row in checks)
-
-
-def errors_of(scale, variant):
-    """Validation errors by rate, %; of two checks at one rate the first counts."""
-    own = [row for row in reversed(checks) if (row["scale"], row["variant"]) == (scale, variant)]
-    lasts = {row["config"]["train"]["lr"]: (row["history"] or [{}])[-1] for row in own}
-    return {rate: 100 * epoch.get("val_top1", np.nan) for rate, epoch in lasts.items()}
-
+errors_of = {pair: variants.checked_rates(blocks[pair], pair[1], checks) for pair in pairs}
 
 # %%
 rates = []
-for scale, variant in pairs:
-    block, errors = blocks[scale, variant], errors_of(scale, variant)
+for (scale, variant), errors in errors_of.items():
+    block = blocks[scale, variant]
     line = {"scale": scale, "variant": variant, "scale's rate": f"{block.base.train.lr:g}"}
-    columns = zip(("half of it", "the same", "twice"), map(errors.get, block.rates()), strict=True)
+    percent = [100 * errors.get(rate, np.nan) for rate in block.rates()]
+    columns = zip(("half of it", "the same", "twice"), percent, strict=True)
     used = variants.chosen_rate(block, variant, checks)
     rates.append(line | dict(columns) | {"rate used": f"{used:g}"})
 shown(rates)
 
 # %%
 others = [f"`{line['variant']}`" for line in rates if line["rate used"] != line["scale's rate"]]
-repeated = len(checks) - sum(len(errors_of(*pair)) for pair in pairs)
+repeated = len(checks) - sum(map(len, errors_of.values()))
 Markdown(
     f"**{len(checks)} checks**, {sum(map(variants.on_gpu, checks))} of them on a GPU; {repeated} repeat a"
     f" check at the same rate and do not count. Another rate is used for: {', '.join(others) or 'none'}."

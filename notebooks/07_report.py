@@ -380,7 +380,7 @@ steps = f"{min(steps):.1f} to {max(steps):.1f}" if steps else "unknown"
 
 
 # %%
-def judged(ratio):
+def as_relu_speed(ratio):
     """A ratio with its interval, and the verdict that it would give on `relu-speed`."""
     told, size = ratio.shown(), verdicts.size(paper.CLAIMS["relu-speed"])
     ours = f"{told['value']:.2f} ({told['low']:.2f} to {told['high']:.2f})"
@@ -394,7 +394,8 @@ def earlier(both):
 
 
 # %%
-rows = [(f"`{s}`", judged(speeds[s]["estimate"]), judged(earlier(both))) for s, both in nets.items()]
+ratios = {stack: (speeds[stack]["estimate"], earlier(both)) for stack, both in nets.items()}
+rows = [(f"`{stack}`", *map(as_relu_speed, two)) for stack, two in ratios.items()]
 rows = table("net | tanh / ReLU, `relu-speed` would be | each run half an epoch sooner", rows)
 Markdown(f"{rows.data}\n\nThe rates next to the best ones differ by factors of {steps}.")
 
@@ -473,14 +474,14 @@ Markdown(f"Lower (the whole interval, on CPUs or on a GPU): {below}; higher: {ab
 # rule's two points. This, too, may enlarge their effects. The variants, and by how much in points:
 
 # %%
-usual, checks = config_at("source2012", "miniimagenet").train.lr, {}
-for row in reversed([row for row in records.read("rates", "miniimagenet") if "diverged" not in row]):
-    rates = checks.setdefault(row["variant"], {})
-    rates[row["config"]["train"]["lr"]] = 100 * row["history"][-1]["val_top1"]
+checks = [row for row in found if row["study"] == "rates"]
+pairs = {name: block for block in small if block.check for name in block.variants}
+usual = config_at("source2012", "miniimagenet").train.lr
+errors = {name: variants.checked_rates(block, name, checks) for name, block in pairs.items()}
 
 # %%
-gains = {name: rates[usual] - min(rates.values()) for name, rates in checks.items() if usual in rates}
-near = [f"`{name}` {gain:.1f}" for name, gain in gains.items() if 0 < gain <= 100 * variants.MARGIN]
+gains = {name: rates[usual] - min(rates.values()) for name, rates in errors.items() if usual in rates}
+near = [f"`{name}` {100 * gain:.1f}" for name, gain in gains.items() if 0 < gain <= variants.MARGIN]
 Markdown(", ".join(near) or "None.")
 
 # %% [markdown]

@@ -219,19 +219,26 @@ def block_of(row: dict) -> Block | None:
     return next((block for block in BLOCKS if block.lists(row)), None)
 
 
-def chosen_rate(block: Block, variant: str, rates: list[dict]) -> float:
-    """The learning rate of a variant in a block (docs/protocol.md, section 3).
+def checked_rates(block: Block, variant: str, rates: list[dict]) -> dict[float, float]:
+    """The validation error (0..1) after each rate that was checked for a variant of a block.
 
-    `rates` are rows of study "rates", of any block. The scale's own rate is kept unless the
-    validation error after another one is lower by more than MARGIN; a diverged run counts as 1. Of
-    two checks at one rate the first row counts.
+    `rates` are rows of study "rates", of any block. A diverged run counts as 1. Of two checks at
+    one rate the first row counts.
     """
-    own = block.base.train.lr
-    errors = {
+    return {
         row["config"]["train"]["lr"]: 1.0 if "diverged" in row else row["history"][-1]["val_top1"]
         for row in reversed(rates)
         if row["variant"] == variant and block.lists(row)
     }
+
+
+def chosen_rate(block: Block, variant: str, rates: list[dict]) -> float:
+    """The learning rate of a variant in a block (docs/protocol.md, section 3).
+
+    The scale's own rate is kept unless the validation error after another one (`checked_rates`) is
+    lower by more than MARGIN.
+    """
+    own, errors = block.base.train.lr, checked_rates(block, variant, rates)
     if variant not in block.variants or not errors:
         return own
     best = min(errors, key=errors.get)

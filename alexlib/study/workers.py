@@ -106,7 +106,7 @@ def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
 
 
 class _StopWorkers(Stop):
-    """Passes the first SIGINT or SIGTERM on to the workers as SIGTERM; at the end they are gone."""
+    """Passes SIGINT and SIGTERM on to the workers as SIGTERM; at the end they are gone."""
 
     def __init__(self):
         super().__init__()

@@ -95,8 +95,7 @@ class Checkpoints:
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError:  # parameters of two towers, or of one net; a finished run needs none
-            unfinished = len(state["history"]) < self.train.epochs
-            if unfinished and not finished(self.train, state["history"]):
+            if not finished(self.train, state["history"]):
                 advice = "give the same device or devices as then"
                 raise ValueError(f"{self.folder} was begun on other devices: {advice}") from None
         return state["history"], state["begun"]

@@ -94,7 +94,9 @@ def validation(val, t: Train):
 
 
 def finished(t: Train, history: list[dict]) -> bool:
-    """Whether a run ends before its last epoch: at the target error, or at a fourth plateau."""
+    """Whether a run has ended: at its last epoch, the target error, or a fourth plateau."""
+    if len(history) >= t.epochs:
+        return True
     if t.target and history and history[-1]["train_top1"] <= t.target:
         return True
     return t.schedule == "plateau" and drops(history, t) > 3
