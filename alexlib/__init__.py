@@ -25,12 +25,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: waiting thr
 
 
 def _complete_environment() -> None:
-    """What other libraries expect of every machine, where a container does not have it."""
+    """Supply what other libraries expect of every machine and a container may lack."""
     try:
         getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a user without name
+    except (KeyError, OSError, ImportError):  # a user without a name
         os.environ["USER"] = "nobody"
-    if not os.access(os.path.expanduser("~"), os.W_OK):  # no home folder, or not the user's
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # no writable home folder
         with suppress(OSError):
             os.environ["HOME"] = tempfile.mkdtemp(prefix="alexlib-home-")
             atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
@@ -46,7 +46,7 @@ _complete_environment()
 
 
 def __getattr__(name: str):
-    """`alexlib.load`, without importing torch before it is used."""
+    """Provide `alexlib.load`; torch is imported only when `load` is used."""
     if name != "load":
         raise AttributeError(f"module 'alexlib' has no attribute {name!r}")
     from alexlib.weights import load

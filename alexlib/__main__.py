@@ -15,7 +15,7 @@ from alexlib.config import scale_of
 
 
 class Commands(typer.core.TyperGroup):
-    """After a mistake of the user: one line and status 2. After Ctrl-C: status 130."""
+    """After a user error: one line and status 2. After Ctrl-C: status 130."""
 
     def invoke(self, ctx):
         try:
@@ -144,7 +144,7 @@ def export(
 
 @data.command()
 def get(name: Annotated[str, Argument(help="cifar10, imagenette, or a set of torchvision")]):
-    """Download a data set, unless it is there."""
+    """Download a data set unless it is already there."""
     from alexlib.data import prepare
 
     print(prepare.get(name) or f"{name} is generated when it is first used")

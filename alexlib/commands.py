@@ -26,7 +26,7 @@ def pairs(texts: list[str] | None, **options) -> dict:
 
 
 def fields_of(given: list[str] | None, **options) -> dict:
-    """The fields of a config that `--set` and options give, as values."""
+    """The config fields given by `--set` and by other options, as values."""
     from alexlib.notebook import FIELDS, value_of
 
     found = pairs(given, **options)
@@ -81,7 +81,7 @@ def protocol(
     jobs: Annotated[int, Option(help="runs at a time")] = 2,
     device: Annotated[str, Option(help="cpu or cuda; each has its own blocks")] = "cpu",
 ):
-    """Begin, or go on with, the runs of the protocol (docs/protocol.md)."""
+    """Start or continue the runs of the protocol (docs/protocol.md)."""
     from alexlib.study import runs as many
     from alexlib.training.machine import pick_device
 

@@ -175,7 +175,7 @@ PAPER, SOURCE2012, FIGURE1, CIFAR13 = CONFIGS.values()
 
 @dataclass(frozen=True)
 class Scale:
-    """The size of the study: a data set, and the fields that differ from the config's there."""
+    """The size of the study: a data set, and the fields of the config that are changed for it."""
 
     name: str
     source: str  # the data set's name, for data.prepare.load
@@ -224,7 +224,7 @@ def config_at(config: str | Config, scale: str | Scale, **fields) -> Config:
 
 
 def config_from(settings: dict) -> Config:
-    """The config whose `as_dict()` a row holds; fields that are missing have their defaults."""
+    """The config whose `as_dict()` a row holds; missing fields get their defaults."""
     net = (Cifar if "stack" in settings["net"] else Net)(**settings["net"])
     return Config(settings["name"], net, Augment(**settings["augment"]), Train(**settings["train"]))
 

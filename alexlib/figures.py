@@ -10,7 +10,7 @@ from scipy import stats
 
 from alexlib import fonts
 
-# Colours that differ for colour-blind readers (Okabe and Ito), the same everywhere for a name.
+# Colours that colour-blind readers can tell apart (Okabe and Ito); a name always has the same one.
 BLACK, GREY, PALE, BLUE, RED = "#000000", "#7a7a7a", "#c8c8c8", "#0072b2", "#d55e00"
 GREEN, PURPLE, ORANGE, SKY = "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 COLOURS = {"relu": BLACK, "tanh": BLUE, "paper": BLUE, "source2012": RED, "chance": GREY}
@@ -19,7 +19,7 @@ COLOURS |= {"tower 1": BLUE, "tower 2": RED, "features": RED, "pixels": BLUE}
 COLOURS |= {"grating": BLACK, "blob": RED}
 OTHERS, DASHES = (ORANGE, SKY, PURPLE, GREEN, GREY), ("-", ":", "--", "-.")
 
-# The style of all figures, those that notebooks draw themselves too.
+# The style of all figures, including those that notebooks draw themselves.
 STYLE = {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
 STYLE |= {"font.size": 9.5, "axes.titlesize": 10.5, "legend.frameon": False, "figure.dpi": 100}
 STYLE |= {"figure.constrained_layout.use": True, "font.family": fonts.FAMILY}
@@ -27,14 +27,14 @@ plt.rcParams.update(STYLE)
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options):
-    """A figure, its size in inches, and its axes; shown only where a cell ends in the figure."""
+    """A figure (size in inches) and its axes; shown only where a cell ends in the figure."""
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
     plt.close(figure)
     return figure, axes
 
 
 def styles(names) -> dict[str, dict]:
-    """Style of a line for each name: "a, b" has the colour of "a", and dashes like other "b"."""
+    """Line style for each name: "a, b" has the colour of "a" and the dashes of any other "b"."""
     found, colours, dashes = {}, dict(COLOURS), {}
     for name in names:
         what, _, which = name.partition(", ")
@@ -51,8 +51,8 @@ def learning_curves(histories: dict, chance: float, panels: dict = PANELS, targe
     """Errors against epochs: the runs of each name (thin) and their mean (thick).
 
     `histories` are {name: [history of a run, ...]}, `panels` {field of an epoch: title}; `chance`
-    and `target` are errors in 0..1. Dotted: the learning rate of the first run is lowered. Figure 1
-    of the paper has `panels={"train_top1": "Training error"}, target=0.25`.
+    and `target` are errors in 0..1. Dotted lines: where the first run's learning rate is lowered.
+    Figure 1 of the paper has `panels={"train_top1": "Training error"}, target=0.25`.
     """
     figure, axes = new_figure(4.5 * len(panels), 3.4, 1, len(panels), sharey=True, squeeze=False)
     first = next(iter(histories.values()))[0]
@@ -102,7 +102,7 @@ def forest(effects: list[dict], title: str = ""):
 
     `effects` are dicts with name, value, low, high, unit, n (runs of each arm), and where known
     paper, log (numbers), later (several numbers). Arrows point to numbers far beyond the others. An
-    infinite interval is not drawn. A hollow effect rests on a single run in an arm.
+    infinite interval is not drawn. A hollow marker means that an arm has only a single run.
     """
     numbers = [{key: _finite(row.get(key)) for key in MARKS} for row in effects]
     left, right = _limits([np.concatenate(list(row.values())) for row in numbers])
@@ -137,7 +137,7 @@ def _finite(values) -> np.ndarray:
 
 
 def _limits(rows: list[np.ndarray]) -> tuple[float, float]:
-    """Ends of an axis that leaves out what is beyond three times the third quartile of the rows."""
+    """Ends of an axis, without values beyond three times the third quartile of the rows' ends."""
     limit = 3 * np.quantile([abs(row).max() for row in rows], 0.75, method="lower")
     kept = np.concatenate([[0.0], *rows])
     kept = kept[abs(kept) <= limit]
@@ -148,7 +148,7 @@ def _limits(rows: list[np.ndarray]) -> tuple[float, float]:
 def kernels(weights, towers: int = 2, kinds=None, columns: int = 16):
     """First-layer kernels (K, 3, h, w), each scaled to its own range, by tower (Figure 3).
 
-    With `kinds` (K,), of `features.kinds`, gratings and blobs are framed.
+    With `kinds` (K,), from `features.kinds`, gratings and blobs are framed.
     """
     from torchvision.utils import make_grid  # takes two seconds
 
@@ -173,7 +173,7 @@ def kernels(weights, towers: int = 2, kinds=None, columns: int = 16):
 def predictions(pixels, labels, probabilities, classes, show_images: bool = True):
     """Images (N, S, S, 3) with their five most probable classes, the true one green (Figure 4).
 
-    `probabilities` are (N, classes). For reports that are published, images can be left out.
+    `probabilities` are (N, classes). Images can be left out of published reports.
     """
     n, classes = len(labels), fonts.drawable(classes)
     figure, axes = new_figure(1.75 * n, 3.2, 2, n, squeeze=False, height_ratios=(3, 2))
@@ -198,7 +198,7 @@ def image_rows(pixels, labels, classes, wanted=None, heads=(), boxes=None, show_
         pixels: uint8 (R, C, S, S, 3); labels: (R, C).
         wanted: (R,): images of this class have a thick green frame, others a thin grey one.
         heads: {column: text above it}.
-        boxes: (R, C, 4): left, top, right and bottom pixel in a white frame of each image.
+        boxes: (R, C, 4): left, top, right and bottom pixel of a white frame in each image.
     """
     (rows, columns, side), classes = pixels.shape[:3], fonts.drawable(classes)
     figure, axes = new_figure(columns, 1.2 * rows + 0.3, rows, columns, squeeze=False)

@@ -1,4 +1,4 @@
-"""Locks, and writing to disks that cannot do everything."""
+"""Locks and writing, also on file systems that lack some operations."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM, errno.EAC
 
 
 def try_writing(folder: Path, variable: str) -> None:
-    """OSError that names the variable to set, if nothing can be written in a folder."""
+    """Raise OSError if a folder cannot be written to; the message names the variable to set."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -40,7 +40,7 @@ def lock(file: Path, waiting: str = "", kind=FileLock):
 
 
 def sync(*paths: Path) -> None:
-    """Files or folders to the disk; nothing where a system or file system does not offer that."""
+    """Flush files or folders to the disk, if the system and the file system support it."""
     for path in paths:
         try:
             handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -58,7 +58,7 @@ def atomic_write(file: Path, fill: Callable, before: Path | None = None) -> None
 
     Args:
         fill: called with the temporary file, open for bytes.
-        before: a file of this name that exists is renamed to it, not replaced.
+        before: an existing `file` is renamed to this, not replaced.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.part")

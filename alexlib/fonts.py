@@ -1,10 +1,10 @@
-"""Fonts for names of classes in any script; matplotlib's own font lacks many."""
+"""Fonts for class names in any script; matplotlib's own font lacks many characters."""
 
 import warnings
 
 from matplotlib import font_manager
 
-# Fonts of systems and of packages, the first one with a character draws it.
+# Fonts of systems and of packages; a character is drawn with the first font that has it.
 FONTS = "Noto Sans CJK SC, Noto Sans CJK JP, Source Han Sans SC, WenQuanYi Micro Hei, SimHei"
 FONTS += ", Microsoft YaHei, PingFang SC, Yu Gothic, Malgun Gothic, Nirmala UI, Noto Sans Thai"
 FONTS += ", Noto Sans Devanagari, Arial Unicode MS, Unifont"
@@ -13,14 +13,14 @@ INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
 OWN = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
 FAMILY = ["sans-serif", *(name for name in FONTS.split(", ") if name in INSTALLED)]
 
-# The warning of `drawable` replaces matplotlib's, of which there is one for each character.
+# The warning of `drawable` replaces matplotlib's warnings, one for each character.
 warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
 
 
 def drawable(names) -> list[str]:
-    """Names as texts of figures, not as formulas; bytes that are not UTF-8 become \\udce9 etc.
+    """Names as plain text for figures, not formulas; bytes that are not UTF-8 become \\udce9 etc.
 
-    A warning if matplotlib's own font is the only one and lacks characters: it draws boxes.
+    Warns if matplotlib's own font is the only one and lacks characters: it draws boxes for them.
     """
     names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
     if len(FAMILY) == 1 and (lacking := {*map(ord, "".join(names))} - {*OWN.get_charmap()}):

@@ -1,8 +1,8 @@
 """Weights from other programs and for them.
 
-`torchvision` and `caffe` open files that others made, without running code in them. Both return the
-fields `model`, `mean`, `std` and `origin` of a `weights.Trained`; for a file of another kind they
-raise ValueError, which says what is in it. `export` writes a net for other programs.
+`torchvision` and `caffe` open files from other programs without running code in them. Both return
+the fields `model`, `mean`, `std` and `origin` of a `weights.Trained`; for a file of another kind
+they raise a ValueError that says what is in it. `export` writes a net for other programs.
 """
 
 import copy
@@ -60,8 +60,8 @@ def caffe(file: Path, config=CAFFE) -> dict:
 def torchvision(file: Path) -> dict:
     """torchvision's `alexnet`: one tower, fewer kernels, no LRN; pixels over standard deviations.
 
-    The file is a checkpoint of a training script or a state dict (.pth, .safetensors). What is
-    around the names of the parameters ("module.", "model.", "_orig_mod.") does not matter.
+    The file is a checkpoint of a training script or a state dict (.pth, .safetensors). Additions
+    to the names of the parameters ("module.", "model.", "_orig_mod.") do not matter.
     """
     there, nets = dict(_flat(_contents(file))), {}
     pattern = r"(.*\.)?(features|classifier)\.(?:module\.|_orig_mod\.)*(\d+\.(?:weight|bias))"
@@ -69,7 +69,7 @@ def torchvision(file: Path) -> dict:
         if torch.is_tensor(value) and (found := re.fullmatch(pattern, name)):
             around, *own = found.groups(default="")
             nets.setdefault(around, {})[".".join(own)] = value.float()
-    if len(nets) > 1:  # an average of the weights beside them
+    if len(nets) > 1:  # the file also has an average of the weights
         nets = {name: state for name, state in nets.items() if name.split(".")[0] in WRAPPERS}
     from torchvision.models import alexnet  # takes two seconds
 
@@ -96,7 +96,7 @@ def torchvision(file: Path) -> dict:
 
 
 def _flat(value, name: str = "") -> Iterator[tuple]:
-    """What is in nested mappings, with names like "state_dict.features.0.weight"."""
+    """Yields the values in nested mappings, with names like "state_dict.features.0.weight"."""
     if isinstance(value, Mapping) and len(value):
         for key, each in value.items():
             yield from _flat(each, f"{name}.{key}" if name else str(key))
@@ -115,7 +115,7 @@ class _Ignored(dict):
 
 
 def _contents(file: Path):
-    """What torch or safetensors saved in a file; nothing that the file names is imported."""
+    """What torch or safetensors saved in a file; nothing named in the file is imported."""
     try:
         if file.suffix == ".safetensors":
             return safetensors.torch.load_file(file)
@@ -148,7 +148,7 @@ def export(net, file: Path) -> str:
 
     Raises:
         ValueError: another ending. ModuleNotFoundError: onnx or onnxruntime is missing.
-        ArithmeticError: onnxruntime gets other probabilities than this net.
+        ArithmeticError: onnxruntime's probabilities differ from this net's.
     """
     if file.suffix == ".onnx":
         contents, line = _onnx(net)
@@ -166,8 +166,8 @@ def export(net, file: Path) -> str:
 def plain_state(net) -> dict[str, torch.Tensor]:
     """The state dict of a `weights.Trained` for torch's modules and pixels minus the mean.
 
-    The factors of our Dropout in testing are in the weights of the next layers, `net.std` is in
-    those of the first one.
+    The weights of the next layers include the factors of our Dropout in testing; those of the first
+    layer include `net.std`.
     """
     values = net.model.state_dict().items()
     state = {name: value.detach().cpu().clone().contiguous() for name, value in values}
@@ -178,7 +178,7 @@ def plain_state(net) -> dict[str, torch.Tensor]:
 
 
 def dropout_factors(model: nn.Module) -> dict[str, float]:
-    """By which factor our Dropout multiplies the inputs of each layer in testing."""
+    """The factor by which our Dropout multiplies the inputs of each layer in testing."""
     found, factor = {}, 1.0
     for name, stage in model.named_children():
         if isinstance(stage, Dropout):

@@ -1,4 +1,4 @@
-"""What every notebook needs of Jupyter: checked parameters, and tables that are text as well."""
+"""What every notebook needs from Jupyter: checked parameters, and tables that are also text."""
 
 import ast
 import json
@@ -28,8 +28,8 @@ def parameters(names: dict, **options) -> dict | None:
 
         options = parameters(globals(), device="auto", pictures=True)
 
-    Text becomes a value where no text is expected: papermill passes "false" as text. What papermill
-    sets besides the parameters is an option, or a field of the config, and is put there.
+    Text becomes a value where no text is expected: papermill passes "false" as text. Any other name
+    that papermill sets must be an option or a field of the config, and is stored as such.
 
     Args:
         names: `globals()` of the notebook.
@@ -59,7 +59,7 @@ def parameters(names: dict, **options) -> dict | None:
 
 
 def accepted(kinds: dict[str, str], options: dict) -> dict[str, str]:
-    """The types of all that a notebook can be given by name; "field" for fields of the config.
+    """The type of everything that a notebook can be given by name; "field" for config fields.
 
     Args:
         kinds: the type of each parameter, e.g. {"epochs": "int"}.
@@ -71,7 +71,7 @@ def accepted(kinds: dict[str, str], options: dict) -> dict[str, str]:
 
 
 def fitted(given: dict, kinds: dict[str, str], options: dict) -> dict:
-    """The values that are given, in the types that a notebook expects; ValueError if they differ.
+    """The given values, in the types that a notebook expects; ValueError if they do not fit.
 
     Entries of the parameters `options` and `fields` are checked as well.
     """
@@ -98,7 +98,7 @@ def _typed(name: str, value, kind: str):
 
 
 def value_of(text: str) -> object:
-    """The value that a text spells in Python or JSON (`1e-3`, `True`, `false`), or the text."""
+    """The value of a text in Python or JSON (`1e-3`, `True`, `false`), or the text itself."""
     for read in (ast.literal_eval, json.loads):
         with suppress(ValueError, SyntaxError):
             return read(text)
@@ -123,14 +123,14 @@ def _annotated(cells: list[str]) -> dict[str, str]:
 
 def _statements(cells: list[str]) -> Iterator[ast.stmt]:
     for cell in cells:
-        with suppress(SyntaxError):  # a mistake of the user, or a magic
+        with suppress(SyntaxError):  # a user error, or a magic command
             yield from ast.parse(cell).body
 
 
 def as_text(styler) -> str:
-    """A table of pandas as Markdown, which is readable as plain text and becomes a table in LaTeX.
+    """A pandas table as Markdown, which is readable as plain text and becomes a table in LaTeX.
 
-    A Styler alone has HTML only, and a text with an address that changes with every run.
+    A Styler itself has only HTML, and a text with a memory address that changes with every run.
     """
     spread = {"sparse_index": False, "sparse_columns": False}
     text = styler.to_string(delimiter="\t", **spread).replace("|", "\\|")
@@ -142,7 +142,7 @@ def as_text(styler) -> str:
 
 
 def as_html(styler) -> str:
-    """A table of pandas for a web page: text at the left of its column, numbers at the right."""
+    """A pandas table for a web page: text is left-aligned in its column, numbers right-aligned."""
     left, number = [{"selector": "", "props": "text-align: left"}], r"[-+.\d]|nan|None"
     text = [c for c, x in styler.data.items() if not x.astype(str).str.match(number).all()]
     return styler.set_table_styles(dict.fromkeys(text, left), overwrite=False).to_html()

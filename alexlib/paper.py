@@ -23,8 +23,8 @@ LAYERS = pd.read_csv(TABLES / "layers.csv", index_col="name")
 for column in ("weight_shape", "output"):
     LAYERS[column] = [tuple(int(size) for size in cell.split("x")) for cell in LAYERS[column]]
 
-# The results of single runs; errors are fractions. views: "ten" or "centre" (4.1), where the notes
-# do not say it, from the size of the errors. file: layer-params-<file>.cfg.
+# The results of single runs; errors are fractions. views: "ten" or "centre" (4.1), inferred from
+# the size of the errors where the notes do not say. file: layer-params-<file>.cfg.
 LOGS = pd.read_csv(TABLES / "logs.csv", dtype={"run": str, "file": str})
 
 # The classes of ILSVRC-2012 in the order of their labels, name by WordNet id (ids as in the devkit,
@@ -44,7 +44,7 @@ COPIED_EIGENVALUES = (0.0045, 0.0188, 0.2175)
 COPIED_VECTORS = ((0.4009, -0.814, 0.4203), (0.7192, -0.0045, -0.6948), (-0.5675, -0.5808, -0.5836))
 
 # Run 145 on ILSVRC-2012, the paper's "1 CNN": (epoch, setting, new value). Weights started at 0.01.
-# Biases kept 0.02 to the end, except that those of conv1 were frozen with its weights.
+# Biases stayed at 0.02 to the end, except that those of conv1 were frozen with its weights.
 RUN_145 = (
     (25, "lr", 1e-3),
     (51, "lr", 1e-4),
@@ -110,7 +110,7 @@ class Claim:
 
 
 def _entries(file: str, make) -> dict:
-    """`make(name, **entry)` of each entry of a TOML file, by name."""
+    """`make(name, **entry)` for each entry of a TOML file, by name."""
     table = tomllib.loads((TABLES / file).read_text("utf-8"))
     return {name: make(name, **entry) for name, entry in table.items()}
 

@@ -23,7 +23,7 @@ def in_notebook() -> bool:
 
 
 class OneOutput:
-    """One output of a cell, whose contents are replaced; tqdm can write to it as to a file."""
+    """A cell output whose contents can be replaced; tqdm can write to it as to a file."""
 
     def __init__(self):
         self.handle = None

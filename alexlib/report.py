@@ -32,7 +32,7 @@ def plan(name: str, given: dict) -> dict[Path, dict]:
 
     Args:
         name: of a notebook (`04_train`), its number (`04`, `4`) or its path; "all" for all that
-            have the scale, each with those of the parameters that it has.
+            have the scale, each with only the parameters that it has.
     """
     if Path(name).suffix == ".ipynb" and Path(name).is_file():
         return {Path(name).resolve(): given}
@@ -57,10 +57,10 @@ def plan(name: str, given: dict) -> dict[Path, dict]:
 
 
 def checked(path: Path, given: dict) -> dict:
-    """The parameters to run a notebook with, also options and fields of the config by their names.
+    """The parameters to run a notebook with, including options and config fields by name.
 
-    Raises ValueError for what the notebook does not have, values that do not fit, and a scale that
-    the comment of `scale` does not name.
+    Raises ValueError for names that the notebook does not have, values that do not fit, and a scale
+    that the comment on `scale` does not name.
     """
     import papermill
 
@@ -181,7 +181,7 @@ def _page(report: Path) -> str:
         def inline_math(self, body, display="inline"):
             try:
                 return convert(body, display=display)
-            except Exception:  # dollar signs of another meaning: the library has many errors
+            except Exception:  # dollars, not a formula; the library has many kinds of errors
                 return html.escape(f"${body}$")
 
         def block_math(self, body):

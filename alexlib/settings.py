@@ -1,4 +1,4 @@
-"""Fields of dataclasses that know their meaning and their valid values."""
+"""Dataclass fields with a meaning and valid values."""
 
 import dataclasses
 import typing
@@ -18,7 +18,7 @@ def setting(default, meaning: str, *valid):
 class Checked:
     """Base class of frozen dataclasses that check their fields: a wrong value is a ValueError.
 
-    Where a float or a tuple is meant, an int or a list is converted. A bool is not a number.
+    Where a float or a tuple is expected, an int or a list is converted. A bool is not a number.
     """
 
     def __post_init__(self):
@@ -34,7 +34,7 @@ class Checked:
         length = None if ... in types else len(types)
 
         items = list(value) if isinstance(value, list | tuple) else [value]
-        items = [x.item() if hasattr(x, "item") else x for x in items]  # a number of NumPy
+        items = [x.item() if hasattr(x, "item") else x for x in items]  # a NumPy number
         items = [float(x) if kind is float and type(x) is int else x for x in items]
         if (
             isinstance(value, list | tuple) == is_tuple

@@ -1,10 +1,10 @@
-"""Weights in and out: `load` opens a trained net, `export` writes one for other programs.
+"""Trained nets: `load` opens one; `foreign.export` writes one for other programs.
 
     net = alexlib.load("04_train-sample-source2012-seed0-1a2b3c4d")  # a run, a folder or a file
     net.predict(["cat.jpg", "dog.jpg"])  # float32 (2, classes), in the order of net.classes
 
-A run keeps what this needs in its folder: config.json (config, class names, side of the images) and
-mean.npy (the mean image) from its start, model.safetensors from its end.
+A run's folder holds what `load` needs: config.json (config, class names, side of the images) and
+mean.npy (the mean image) from the start of the run, model.safetensors from its end.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ MODEL, CONFIG, MEAN = "model.safetensors", "config.json", "mean.npy"
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained net and how it is shown images: the centre window, minus a mean, over a std."""
+    """A trained net and its input: the centre window of an image, minus a mean, over a std."""
 
     model: nn.Module  # float32 (N, 3, size, size) to (N, classes); layers: foreign.LAYERS
     mean: torch.Tensor  # float32 (size, size, 3), RGB in 0..255
@@ -90,9 +90,9 @@ def load(source, classes=()) -> Trained:
     """A trained net that can predict, without its training images.
 
     Args:
-        source: the name of a run below `runs_root()`, its folder or a file in it; or a file that
-            others made: see `foreign.torchvision` (.pth, .safetensors) and `foreign.caffe` (.onnx).
-        classes: names of the classes in a file that others made. By default those of ImageNet if
+        source: the name of a run below `runs_root()`, its folder or a file in it; or a file from
+            another program (`foreign.torchvision`: .pth, .safetensors; `foreign.caffe`: .onnx).
+        classes: class names for a file from another program. By default those of ImageNet if
             there are 1,000, else "class 0", "class 1", ...
 
     Raises:
@@ -140,8 +140,8 @@ def _of_folder(folder: Path) -> Trained:
 def match(net: Trained, images: Images) -> np.ndarray:
     """The net's class for each class of some images, int64 (classes,); -1: it has no such class.
 
-    Classes are matched by WordNet id ("n02086240", "n02086240-Shih-Tzu") where there is one, also
-    by way of ImageNet's names; else by name, up to its first comma.
+    Classes are matched by WordNet id ("n02086240", "n02086240-Shih-Tzu") where there is one or
+    ImageNet's names give one; else by name, up to its first comma.
     """
     if net.classes == images.classes:
         return np.arange(len(net.classes))
@@ -164,7 +164,7 @@ def _keys(ids, names) -> list[str]:
 
 
 def describe(folder: Path, about: dict, images: Images) -> None:
-    """Write what predicting needs besides the weights into a run's folder."""
+    """Write into a run's folder what predicting needs besides the weights."""
     about = about | {"classes": images.classes, "ids": images.ids, "side": images.side}
     contents = json.dumps(about).encode()
     atomic_write(folder / MEAN, lambda out: np.save(out, images.mean))
@@ -189,10 +189,10 @@ def identity(source) -> str:
 
 
 def start_from(source: str, model: nn.Module, config: Config) -> None:
-    """Copy the weights of an `identity` into all layers of a net that they fit; says into which.
+    """Copy the weights of an `identity` into the layers of a net that they fit; names the others.
 
-    Up to the first layer that is new, the net then computes in testing what the other one does, as
-    far as their other stages are equal.
+    Up to the first new layer, the net then computes in testing the same as the net that it starts
+    from, as far as their other stages are equal.
 
     Raises ValueError if no layer fits or the file has changed.
     """

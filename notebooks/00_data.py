@@ -23,10 +23,10 @@
 # **You need:** the paper, sections 2 and 4.1. This is the first notebook; the next is 01.
 #
 # **You will have:** the mean image and the colour components, computed by hand and equal to the
-# library's; the numbers with which the data of this scale can be compared with those of 2012.
+# library's; the numbers needed to compare the data of this scale with those of 2012.
 #
-# **Time:** 15 s (25 s the first time) at the `sample` scale, measured on two cores. Photographs take the
-# time to decode each of them once.
+# **Time:** 15 s (25 s the first time) at the `sample` scale, measured on two cores. With photographs, allow
+# the time to decode each of them once.
 
 # %% [markdown]
 # ## Parameters
@@ -64,8 +64,8 @@ from alexlib.data.prepare import load
 # ## The images of 2012
 #
 # These numbers are in section 2 of the paper. Labels of test images are public for ILSVRC-2010 only, so
-# most of the paper's results are for that year. It adds results for 2012, the contest it entered: errors
-# on the validation images, and test errors of two averages of nets.
+# most of the paper's results are for that year. It also has results for 2012, the contest that its
+# authors entered: errors on the validation images, and test errors of two averages of nets.
 
 # %%
 names = ("images_train", "images_val", "images_test", "classes", "side")
@@ -76,8 +76,8 @@ pd.DataFrame([(f"{fact.value:,}", fact.meaning) for fact in facts], columns=["pa
 # ## The images of this scale
 #
 # Each image is decoded once and packed into one file, which is mapped into memory when it is opened
-# again. If some images cannot be decoded, loading stops with an error that names them with the reason.
-# With `on_error="skip"` they are left out and listed below.
+# again. If some images cannot be decoded, loading stops with an error that names them (20 at most) and gives
+# the reasons. With `on_error="skip"` they are left out and listed below.
 
 # %%
 chosen = scale_of(scale)
@@ -99,8 +99,8 @@ pd.DataFrame(left_out[:20], columns=["image", "reason"]).style.hide() if left_ou
 )
 
 # %% [markdown]
-# A pack has side x side x 3 bytes for each image, without compression. It can therefore be read fast,
-# but ImageNet needs much disk space:
+# A pack has side x side x 3 bytes for each image, without compression. It can therefore be read quickly,
+# but ImageNet needs a lot of disk space:
 
 # %%
 train_2012, val_2012 = 1_281_167, 50_000  # the images of ILSVRC-2012 as it is distributed
@@ -110,7 +110,7 @@ pd.DataFrame([{name: f"{count * 256**2 * 3 / 1e9:.1f} GB" for name, count in pac
 # %% [markdown]
 # ## Classes
 #
-# The number of images of each class; of more than 20 classes, the sorted numbers.
+# The number of images in each class; if there are more than 20 classes, the numbers are sorted.
 
 # %%
 split = {"training": training, "test": test}
@@ -138,7 +138,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Some training images, three of each class (of the first ten classes):
+# Some training images, three from each of the first ten classes:
 
 # %%
 per_class = min(3, counts["training"].min())
@@ -151,12 +151,12 @@ sheet if pictures else Markdown("*Photographs are left out of this report.*")
 # ## From a photograph to a square
 #
 # The paper scales the shorter side to 256 pixels and cuts out the central square. This keeps the
-# aspect ratio and loses the ends of the longer side. Caffe's recipe for the same net, and many later
-# ones, resize the whole image to a square instead. This loses nothing, but it distorts the image:
+# aspect ratio and loses the ends of the longer side. Caffe's recipe for the same net and many later
+# recipes resize the whole image to a square instead. This loses nothing, but it distorts the image:
 # circles become ellipses. Results of the two methods are not directly comparable.
 #
 # The shapes below are those of real photographs if `photos` names a folder of them. Otherwise three
-# shapes are cut out of an image of this set, because the files of some sets are squares already.
+# shapes are cut out of an image of this set, because the files of some sets are already square.
 
 
 # %%
@@ -231,8 +231,8 @@ Markdown(
 # ## The mean image
 #
 # The mean of each pixel and channel over the training images, by hand. The library computes it while
-# it packs the images; both are the same. Of 100,000 images or more (ImageNet) only every n-th is used
-# here, and the result is then only close to the library's.
+# it packs the images; the results are the same. With 100,000 images or more (ImageNet), only every n-th
+# image is used here, so the result is only close to the library's.
 
 # %%
 some = np.arange(0, len(training), max(len(training) // 50_000, 1))
@@ -286,9 +286,9 @@ columns = {"mean": means, "mean, 2012": paper.CHANNEL_MEANS, "std": stds, "std, 
 pd.DataFrame(columns, index=list(channels)).style.format(precision=1)
 
 # %% [markdown]
-# The distribution of grey levels in up to 1000 training images. Vertical lines are the means; dashed
-# ones are those of ImageNet in 2012. The shares of 0 and 255 contain the clipped pixels; they can lie
-# above the axis.
+# The distribution of grey levels in up to 1000 training images. Vertical lines are the means (dashed:
+# those of ImageNet in 2012). The shares of 0 and 255 include the clipped pixels; they can lie above
+# the top of the axis.
 
 # %%
 drawn = np.random.default_rng(seed).choice(len(training), min(len(training), 1000), replace=False)
@@ -383,7 +383,7 @@ figure
 
 # %% [markdown]
 # The angles between the axes, in degrees. If two axes have nearly equal variances, their
-# directions are not well determined and the angles mean little. This is so for the generated images.
+# directions are not well determined and the angles mean little. This is the case for the generated images.
 
 # %%
 vectors = {"this set": training.eigenvectors.T, "copied": np.array(paper.COPIED_VECTORS)}
@@ -422,10 +422,10 @@ assert degrees["copied and 2012"].max() < 3
 #
 # Write down what you expect first, then run. The answers are in `solutions/00_data.ipynb`.
 #
-# 1. A camera makes photographs with sides of 4 to 3, a phone of 16 to 9, a panorama has 3 to 1. What
-#    happens to the share of the area that the centre crop keeps?
+# 1. A camera takes photographs with an aspect ratio of 4 to 3, a phone of 16 to 9, and a panorama is
+#    3 to 1. What happens to the share of the area that the centre crop keeps?
 # 2. What happens to the contrast of the mean image if it is the mean of 10, 100 or all images? Draw
-#    `mean_image` of the first n training images and compare their standard deviations.
+#    `mean_image` of the first n training images for each n and compare the standard deviations.
 # 3. What happens to the eigenvalues and to the eigenvectors if red and blue are swapped in every image?
 #    And if every pixel is divided by 2? Call `colour_components` with changed images.
 # 4. What are the three components of images in which every pixel and channel is drawn independently?
@@ -437,8 +437,8 @@ assert degrees["copied and 2012"].max() < 3
 # %% [markdown]
 # ## Limits and next
 #
-# A fingerprint identifies the exact pixels and labels of a set; the row of every run contains those of
-# its sets. Images that were squashed or compressed before they were packed stay so: say with every
+# A fingerprint identifies the exact pixels and labels of a set; the row of every run contains the
+# fingerprints of its sets. Packing does not undo earlier squashing or compression: state with every
 # result which copy of a set it is from. The library does not look for images that occur in both the
 # training set and the test set; tools such as cleanvision and fastdup do. Next: notebook 01 shows what
 # happens to an image on its way into the net.

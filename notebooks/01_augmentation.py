@@ -13,22 +13,22 @@
 #
 # **The paper says** (section 4.1): random 224 x 224 crops and their mirror images enlarge the training
 # set 2048 times, and without them the net overfits substantially. Noise along the principal components
-# of colour lowers the top-1 error by over one point. The CPU makes both while the GPU trains, so that
-# they cost no time. In testing, the predictions for ten views of an image are averaged.
+# of colour lowers the top-1 error by over one point. The CPU makes both while the GPU trains, so they
+# cost no time. In testing, the predictions for ten views of an image are averaged.
 #
 # **What we will see.** How many crops there really are; the colour noise of the text and that of the
 # code of 2012 on the same image; the ten views; an image with controls to change the augmentation; and
-# the effects of crops with flips and of colour noise, measured by leaving each of them out.
+# the effect of crops with flips and that of colour noise, each measured by leaving it out.
 #
 # **You need:** the paper, section 4.1, and the colour components of notebook 00.
 #
-# **You will have:** crop, flip and colour noise as three functions of one image each, equal to the
-# library's functions for mini-batches; and the effects of augmentation on a small net.
+# **You will have:** crop, flip and colour noise as three functions of a single image, with the same results
+# as the library's functions for mini-batches; and the effects of augmentation on a small net.
 #
 # **Time:** 50 s (65 s the first time) at the `sample` scale, measured on two cores. This scale has crops of
 # 128 pixels from images of 146; `fields={"input": 224, "validation": 0.2}` gives the paper's sizes.
-# Photographs: the runs take as long as their epochs; the option `share` and the field `width` shorten
-# them.
+# With photographs, the time depends on the epochs of the runs; the option `share` and the field `width`
+# reduce it.
 
 # %% [markdown]
 # ## Parameters
@@ -72,7 +72,7 @@ from alexlib.study import measures, runs, scorecard
 from alexlib.training import loop, machine
 
 # %% [markdown]
-# A wrong value fails in the next cell, before anything is loaded, with a list of the valid ones.
+# A wrong value causes an error in the next cell, before anything is loaded; the message lists the valid ones.
 
 # %%
 device = machine.pick_device(options["device"])
@@ -149,7 +149,7 @@ figure
 Code(inspect.getsource(augment.random_windows), language="python")
 
 # %% [markdown]
-# All positions are equally likely, also those at the edge. Left: how often each one was drawn. Right:
+# All positions are equally likely, including those at the edge. Left: how often each one was drawn. Right:
 # how many positions were drawn a given number of times, and a Poisson distribution (line).
 
 # %%
@@ -168,8 +168,8 @@ axes[1].set(xlabel="draws of a position", ylabel="positions")
 figure
 
 # %% [markdown]
-# The 2012 code drew one position and one flip for 32 successive images, so that there are four in a
-# mini-batch of 128. This is the field `chunk`. The images of a mini-batch are therefore less varied.
+# The 2012 code drew one position and one flip for every 32 successive images (the field `chunk`), which
+# makes four draws in a mini-batch of 128. The images of a mini-batch are therefore less varied.
 
 # %%
 counts = {}
@@ -179,7 +179,7 @@ for name, setting in settings.items():
 pd.DataFrame([counts], index=["different crops in a mini-batch of 128"]).style
 
 # %% [markdown]
-# `augment.crop` cuts a mini-batch at once. The two functions above, image by image, give the same:
+# `augment.crop` crops a mini-batch at once. The two functions above, image by image, give the same result:
 
 # %%
 eight = torch.tensor(training.gather(np.arange(len(training))[:8]))  # (8, side, side, 3)
@@ -244,11 +244,11 @@ def to_input(image, top, left, mirrored, alpha):
 
 
 by_hand = torch.stack([to_input(*one) for one in zip(eight.numpy(), *draws, strict=True)])
-assert torch.allclose(by_library, by_hand.float(), atol=1e-3)  # of 255
+assert torch.allclose(by_library, by_hand.float(), atol=1e-3)  # grey levels
 
 # %% [markdown]
-# The mean of many draws is 0, and their covariance is the one above. Each image has one shift. The
-# standard deviations along the components:
+# The mean of many draws is 0, and their covariance is that of the formula above. Each image has one
+# shift. The standard deviations along the components:
 
 # %%
 alphas = 0.1 * torch.randn(100_000, 3, generator=generator(0, 0, "look"))
@@ -262,10 +262,10 @@ drawn.set_axis(["smallest", "second", "largest"]).style.format(precision=2)
 # %% [markdown]
 # ### Both kinds of noise, and the copied constants, on the same image
 #
-# The numbers above each column are $(\alpha_1, \alpha_2, \alpha_3)$, that of the smallest component
-# first; those below each image are the shift. The first two columns are two standard deviations of the
+# The numbers above each column are $(\alpha_1, \alpha_2, \alpha_3)$, starting with the smallest component;
+# the numbers below each image are the shift. The first two columns are two standard deviations of the
 # largest component alone; the others are drawn at random. "Copied" uses the constants of notebook 00
-# in the way in which training scripts do.
+# in the same way as training scripts do.
 
 # %%
 copied = torch.tensor(paper.COPIED_VECTORS, dtype=torch.float64).T
@@ -335,7 +335,7 @@ figure.set_size_inches(8, 3.6)
 figure
 
 # %% [markdown]
-# They are those of torchvision's `TenCrop`, which has the mirrored ones in another order.
+# These are the views of torchvision's `TenCrop`, which has the mirrored ones in another order.
 
 # %%
 theirs = torch.stack(v2.TenCrop(size)(one[0].permute(2, 0, 1))).permute(0, 2, 3, 1)
@@ -344,9 +344,9 @@ assert torch.equal(ten, theirs[[0, 1, 2, 3, 4, 6, 5, 8, 7, 9]]) and torch.equal(
 # %% [markdown]
 # ## An image with controls
 #
-# In JupyterLab, the controls move the crop and set the three coefficients (noise of the 2012 code; 0.1 is
-# one standard deviation of what is drawn in training). They work while later cells still train. The
-# image after them is for readers of a report, in which the controls do not work.
+# In JupyterLab, the controls move the crop and set the three coefficients (noise of the 2012 code; in
+# training they are drawn with a standard deviation of 0.1). The controls work while later cells are still
+# training. The image after them is for readers of a report, in which the controls do not work.
 
 # %%
 import io
@@ -380,7 +380,7 @@ for name in ("smallest", "second", "largest"):
     controls.append(widgets.FloatSlider(0, min=-0.4, max=0.4, step=0.05, description=text, **look))
 
 # %% [markdown]
-# A change of a control draws the image again:
+# Changing a control redraws the image:
 
 
 # %%
@@ -404,8 +404,8 @@ change()
 widgets.VBox([*controls, shown, below])
 
 # %% [markdown]
-# The image for one setting of the controls: top 0, left as far as possible, mirrored, coefficients 0.1,
-# -0.1 and 0.2.
+# The image for one setting of the controls: top edge 0, left edge at its maximum, mirrored, coefficients
+# 0.1, -0.1 and 0.2.
 
 # %%
 panel(0, side - size, True, 0.1, -0.1, 0.2)
@@ -414,7 +414,7 @@ panel(0, side - size, True, 0.1, -0.1, 0.2)
 # ## What it costs
 #
 # In the paper the CPU made the mini-batches while the GPU trained. Here they are made on the device
-# that trains. We measure the time to make an augmented mini-batch, one of plain centre crops, and the
+# that trains. We measure the time to make an augmented mini-batch and one of plain centre crops, and the
 # time of a forward and a backward pass.
 
 # %%
@@ -451,8 +451,8 @@ def step():
 
 
 # %% [markdown]
-# A GPU works on while Python goes on, so we wait for it. The times are milliseconds for a mini-batch,
-# medians of seven repeats.
+# Python continues while a GPU is still computing, so we wait for the GPU. The times are in milliseconds
+# for a mini-batch, medians of seven repeats.
 
 
 # %%
@@ -471,8 +471,8 @@ medians = {name: np.median(repeats) for name, repeats in times.items()}
 pd.DataFrame({"ms for a mini-batch": medians}).mul(1000).style.format(precision=1)
 
 # %% [markdown]
-# Augmentation has a measurable cost if the augmented mini-batches take longer than the centre crops by
-# a one-sided rank test at 5 % (Mann and Whitney).
+# Augmentation has a measurable cost if the augmented mini-batches take longer than the centre crops
+# according to a one-sided rank test at 5 % (Mann and Whitney).
 
 # %%
 made, cropped, trained = medians.values()
@@ -522,8 +522,8 @@ Markdown(
 
 # %% [markdown]
 # The training error is measured in eval mode, on the centre crop, without augmentation. Older rows do
-# not have it in every epoch. For these the figure shows the running error: the mean over an epoch, in
-# training mode and with augmentation.
+# not have it in every epoch. If one of them is shown, the figure has the running error of all runs: the mean
+# over an epoch, in training mode and with augmentation.
 
 # %%
 histories = {name: [r["history"] for r in group.row] for name, group in found.groupby("variant", sort=False)}
@@ -535,8 +535,8 @@ figures.learning_curves(histories, chance, panels | {"val_top1": "Validation err
 
 # %% [markdown]
 # Overfitting is the test error minus the training error. Both are measured in eval mode (without
-# dropout), on the centre crop, without augmentation. The test error itself matters too; it is that of
-# ten views.
+# dropout), on the centre crop, without augmentation. The test error itself matters too; it is measured
+# with ten views.
 
 # %%
 Code(
@@ -545,8 +545,8 @@ Code(
 )
 
 # %% [markdown]
-# Each effect is a difference of means over seeds, "without" minus "with". Ten views are a kind of
-# augmentation themselves, so the effect on the error of the centre view is shown too.
+# Each effect is a difference of means over seeds, "without" minus "with". Using ten views is itself a
+# kind of augmentation, so the effect on the error of the centre view is shown too.
 
 # %%
 rows = list(found.row)
@@ -557,9 +557,9 @@ figures.forest(effects, f"{len(effects)} effects, {repeated} of at least two run
 # %% [markdown]
 # ## Paper and this study
 #
-# Effects in percentage points, "without" minus "with". The intervals contain the uncertainty from seeds
-# and from test images (docs/protocol.md). The test error is that of ten views. The 2012 logs contain no
-# such pairs of runs.
+# Effects in percentage points, "without" minus "with". The intervals include the uncertainty from seeds
+# and from test images (docs/protocol.md). The test error is measured with ten views. The 2012 logs contain
+# no such pairs of runs.
 
 # %%
 table = pd.DataFrame(effects)[["name", "paper", "value", "low", "high", "n", "detectable", "verdict"]]
@@ -568,7 +568,7 @@ table = table.astype({"paper": float}).replace([np.inf, -np.inf], np.nan)
 table.style.hide().format(precision=2, na_rep="-")
 
 # %% [markdown]
-# The errors of all runs by seed, in per cent: on the test images, ten views, and on training images.
+# The errors of all runs by seed, in per cent: on the test images (ten views) and on training images.
 
 # %%
 errors = found.rename(columns={"top1": "test error, %", "training": "training error, %"})
@@ -589,24 +589,23 @@ assert {effect["variant"] for effect in effects} == {*configs} - {"baseline"}
 #
 # Write down what you expect first, then run. The answers are in `solutions/01_augmentation.ipynb`.
 #
-# 1. What happens to the number of different crops, with mirror images, if the crop has 192 instead of
-#    224 pixels of 256? And 255?
+# 1. What happens to the number of different crops, including mirror images, if a crop from an image of
+#    256 pixels has 192 pixels instead of 224? And with 255?
 # 2. What happens to the mean image if mirror images are added to the training set? And to the colour
 #    components?
 # 3. What happens to the number of different crops in a mini-batch of 128 if `chunk` is 1, 32 or 128?
 # 4. What happens to an image if the text of the paper is taken literally, with the variance of pixels in
-#    0..255? Which share of its pixels ends up black or white?
-# 5. Does the order matter: first the noise and then the flip, or first the flip? First the crop and then
-#    the flip, or first the flip? Try it with the three functions. For arrays, add
-#    `colour_noise(torch.zeros(1, 1, 3), alpha).numpy()` to an image.
-# 6. An experiment: train a small net on few images, with random crops and flips and without (`models.build`,
+#    0..255? What share of its channel values ends up at 0 or 255?
+# 5. Does the order of noise and flip matter? Does the order of crop and flip matter? Try it with the three
+#    functions. For arrays, add `colour_noise(torch.zeros(1, 1, 3), alpha).numpy()` to an image.
+# 6. An experiment: train a small net on few images, with and without random crops and flips (`models.build`,
 #    `loop.fit` and `loop.evaluate`). What happens to its training error and to its test error?
 
 # %% [markdown]
 # ## Limits and next
 #
 # A short run on few images measures an effect at this length of training only. Augmentation slows down
-# learning, so it can raise the error of a short run, and lower it after ninety epochs of ImageNet.
-# Together with the colour noise, the 2012 code divides its input by 1.1, and it ends both before the
+# learning, so it can raise the error of a short run, but lower the error after ninety epochs of ImageNet.
+# While it adds colour noise, the 2012 code also divides its input by 1.1, and it stops both before the
 # end of the run. The variant `no-colour-noise` leaves out all of this. Notebook 03 measures these and
 # the other parts of the method at larger scales; notebook 04 trains the net itself.

@@ -18,7 +18,8 @@
 #
 # **The paper does not say** which four-layer net, which learning rates, and how many runs. The 2012 code has
 # no net with tanh units. This notebook uses its conv-conv-conv-fc example for CIFAR-10, which has four layers
-# as the paper counts them. A second net (`stack`) is a check on the architecture.
+# as the paper counts them. Two other nets (`stack`) show whether the architecture
+# matters.
 #
 # **You need:** the paper, sections 3.1 and 5, and the chain rule.
 #
@@ -99,7 +100,7 @@ Markdown(
 # $$f(x) = \max(0, x), \quad f'(x) = [x > 0] \qquad\qquad f(x) = \tanh x, \quad f'(x) = 1 - \tanh^2 x$$
 #
 # The slope of tanh is almost zero where its input is far from zero: such a unit is saturated. A ReLU has
-# a slope of 1 or 0. Both multiply the gradient that comes from above.
+# a slope of 1 or 0. In both cases the gradient from the layer above is multiplied by the slope.
 
 
 # %% tags=["by-hand"]
@@ -175,8 +176,8 @@ def update(weights, velocities, gradients, lr, momentum=0.9, decay=0.0005):
 
 
 # %% [markdown]
-# The same net of torch's layers, with autograd and the library's activations and update rule. Losses and
-# weights must be equal after each of 30 steps. (This does not compare speeds: there is only one
+# The same net built from torch's layers, with autograd and the library's activations and update rule.
+# Losses and weights must be equal after each of 30 steps. (This does not compare speeds: there is only one
 # learning rate and one start.)
 
 
@@ -219,8 +220,8 @@ pd.DataFrame(models.shapes_and_cost(base)).style.hide().format(thousands=",")
 # ## The learning rate of each
 #
 # The rule is that of the protocol (docs/protocol.md). One run is made for each rate (seed 0). The best
-# rate reaches the target in the fewest epochs; if no rate does, it ends with the lowest training error.
-# If the best rate is at an edge of the grid, the grid is extended, three times at most.
+# rate is the one that reaches the target in the fewest epochs or, if none does, the one that ends with the
+# lowest training error. If it is at an edge of the grid, the grid is extended, three times at most.
 
 
 # %%
@@ -261,10 +262,10 @@ table.rename_axis("learning rate").style.format(precision=1, na_rep="-").format_
 # %% [markdown]
 # ## Activations and gradients by layer
 #
-# The same mini-batch goes through both nets, before training and after an epoch at the best rate of each.
-# The figure shows the standard deviation of each layer's output before the non-linearity, and of the
-# gradient of the loss there. A tanh unit whose input is beyond about 3 is saturated. Look at both panels: a
-# saturated layer need not have the smaller gradient. Small gradients alone do not explain the difference.
+# The same mini-batch goes through the nets, before training and after an epoch at each net's best rate.
+# The figure shows the standard deviations of each layer's output before the non-linearity and of the gradient
+# of the loss with respect to it. A tanh unit whose input is beyond about 3 is saturated. Look at both panels:
+# a saturated layer need not have the smaller gradient. Small gradients alone do not explain the difference.
 
 
 # %%
@@ -277,7 +278,7 @@ def after(name, epochs):
 
 
 # %% [markdown]
-# Before training and after it:
+# Before training and after an epoch:
 
 # %%
 looks = [(name, epochs) for name in names for epochs in (0, 1)]
@@ -311,9 +312,9 @@ table.style.format("{:.1f}").format("{:g}", subset="learning rate")
 # %% [markdown]
 # ## How many times faster
 #
-# The ratio of the geometric mean epochs, the last activation over the first, with Welch's 95 % interval on
-# the logarithms of the epochs. A run that never reached the target counts with all its epochs, and the
-# ratio is then only a bound; if this happens in both groups, there is no ratio.
+# The ratio of the geometric means of the epochs, the last activation over the first, with Welch's 95 %
+# interval on the logarithms of the epochs. If a run never reached the target, all its epochs are counted,
+# and the ratio is then only a bound; if this happens in both groups, there is no ratio.
 
 # %%
 slow, fast = counted[names[-1]], counted[names[0]]
@@ -341,7 +342,7 @@ Markdown(text + "".join(paper))
 # %% [markdown]
 # ### The ratio depends on the target
 #
-# The same runs (with the learning rates that are best for the target above) give another ratio at each
+# The same runs (with the learning rates that are best for the target above) give a different ratio at each
 # training error.
 
 # %%
@@ -410,7 +411,7 @@ assert stack in stacks
 #
 # 1. What happens to the slope of tanh if its input goes from 3 to 6? To a gradient after five such layers?
 # 2. What happens to the gradient of $W_1$ if all weights are 30 times larger, with tanh and with ReLUs?
-# 3. What happens to a layer of ReLUs if all its biases are -100? Does it learn its way out?
+# 3. What happens to a layer of ReLUs if all its biases are -100? Can it recover by training?
 # 4. What happens if $f(x) = x$? Write this net as one matrix.
 # 5. What happens if all weights of the first layer start with the same number?
 # 6. An experiment: which activation needs fewer steps at its best of five rates? Which still
@@ -419,8 +420,8 @@ assert stack in stacks
 # %% [markdown]
 # ## Limits and next
 #
-# The paper's net, learning rates and number of runs are unknown. The rates were chosen by one run each on the
-# quantity that is reported, as in the paper; the runs that count have other seeds. The grid of rates is
-# coarse, so a finer one may change either number. The training error is measured during training, so it is
-# the mean of an epoch. The interval contains the variation over seeds, not the choice of the rates.
-# Next: notebook 03, the other parts of the net.
+# The paper's net, learning rates and number of runs are unknown. Our rates were chosen by the quantity that
+# is reported, as in the paper, with one run for each rate; the runs that count have other seeds. The grid of
+# rates is coarse, so a finer one may change the ratio. The training error is measured during training,
+# so it is a mean over an epoch. The interval includes the variation over seeds, but not that from the choice
+# of the rates. Next: notebook 03, the other parts of the net.

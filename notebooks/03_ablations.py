@@ -28,12 +28,13 @@
 # **The authors' logs** support three of these with one pair of runs each, and contain two more results:
 # towers that meet only at the end cost 1.2 points, and a run without the norms after conv2 was
 # no worse than its nearest partner.
-# **Later studies** found no effect of response normalisation. In the same logs, runs with nearly equal
+#
+# **Later studies** found no effect of response normalisation. In the authors' logs, runs with nearly equal
 # settings differ by 0.35 points, so a single pair of runs says little about effects of this size.
 #
-# **The rules** for runs and verdicts are in docs/protocol.md; its first rules are older than the runs on 100
-# classes, and later changes are dated. The runs
-# on record at `miniimagenet` and `imagenette128` are made by `python -m alexlib protocol`.
+# **The rules** for runs and verdicts are in docs/protocol.md; the first rules were written before the runs on
+# 100 classes, and later changes are dated. The runs on record at `miniimagenet` and `imagenette128` are made
+# by `python -m alexlib protocol`.
 
 # %% [markdown]
 # ## Parameters
@@ -107,7 +108,7 @@ Markdown(
 # A variant is the baseline with a few fields replaced. Before anything is trained, both nets are built and
 # compared: layers, shapes, norms, pools, dropout, the size of the initial weights, the optimizer's weight
 # decay, the epochs, the share of images held out, and whether copies of one image get different windows and
-# colours. Exactly what the variant names must differ.
+# colours. They must differ in exactly the properties that the variant names.
 
 # %%
 about = variants.VARIANTS
@@ -119,13 +120,14 @@ pd.DataFrame(table, columns=["variant", "change", "differs in"]).style.hide()
 # %% [markdown]
 # ## Response normalisation on three numbers
 #
-# Each activation is divided by a power of the sum of squares of its neighbours at the same position:
+# Each activation is divided by a power of $k$ plus $\alpha$ times a sum of squares: its own, and those of its
+# neighbours at the same position:
 #
 # $$b_i = a_i \Big/ \Big(k + \alpha \sum_{j=i-n/2}^{i+n/2} a_j^2\Big)^\beta$$
 #
 # $a_i$ and $b_i$ are the activations of map $i$ before and after. $n / 2$ is rounded down, and maps that do
 # not exist are left out. With $n = 3$, $k = 2$, $\alpha = 0.1$, $\beta = 0.75$, by the library and by hand:
-# maps 1 and 2 are equal, and the one beside the large activation becomes smaller.
+# maps 1 and 2 are equal before, and the one next to the large activation is smaller after.
 
 # %%
 a = torch.tensor([2.0, 2.0, 10.0])
@@ -144,7 +146,7 @@ pd.DataFrame({"map": [1, 2, 3], "before": a, "after": b}).style.hide().format("{
 # - **2012**: the outputs are multiplied by $1 - p$ in *testing*. The library does this.
 # - **torch**: the outputs are divided by $1 - p$ in *training*. Nothing is done in testing.
 #
-# Training has a mask, testing has none.
+# In the functions below, a mask is passed in training and none in testing.
 
 
 # %% tags=["by-hand"]
@@ -159,7 +161,7 @@ def dropout_torch(x, p, mask=None):
 
 
 # %% [markdown]
-# Both agree with the layers of the library and of torch, for the masks that these have drawn:
+# Both agree with the layers of the library and of torch, for the masks that these layers have drawn:
 
 # %%
 x, p, means = 1 + torch.rand(100_000), 0.5, {}  # no x is 0, so an output of 0 was dropped
@@ -211,7 +213,7 @@ def ours(row):
 
 
 # %% [markdown]
-# The rows of these runs, and of earlier ones with the same settings:
+# The rows of these runs, and of earlier ones with the same settings (at any learning rate):
 
 # %%
 rows = [row for row in runs.read("03_ablations", scale) if ours(row)]
@@ -233,10 +235,10 @@ Markdown(
 # ## The effect of LRN on the feature maps of an image
 #
 # The feature maps of the first layer at the position of its strongest activation, before and after LRN.
-# The net is the trained baseline if its run is on this machine, else an untrained net. The constant $k$
-# alone multiplies every activation by $k^{-\beta}$, 0.59 for the paper's $k = 2$; only lower ratios come
-# from the neighbours and from the activation itself. `source2012` normalises conv1 before its ReLU, so
-# that activations can be negative.
+# The net is the trained baseline if its run is on this machine, otherwise an untrained net. The constant $k$
+# alone multiplies every activation by $k^{-\beta}$, 0.59 for the paper's $k = 2$; any further reduction
+# comes from the neighbours and from the activation itself. `source2012` normalises conv1 before its ReLU,
+# so activations can be negative.
 
 # %%
 opened = runs.opened(jobs[0], training, test, device)
@@ -305,10 +307,10 @@ Markdown(f"The baseline's training error is {where}; the regime is {reached}.")
 # ## The effect of each part
 #
 # The variant minus its baseline, in percentage points: a positive number means that the part helps.
-# *Overfitting* is the test error (centre view) minus the training error. Intervals are 95 % and count both
-# seeds and test images. The standard deviation over seeds is pooled over all variants shown. An arrow marks a
-# value beyond the axis; *n* is the number of runs of the variant and of its baseline. Runs on a GPU are
-# compared with each other alone, and so are runs on CPUs.
+# *Overfitting* is the test error (centre view) minus the training error. The 95 % intervals include the
+# uncertainty from seeds and from test images. The standard deviation over seeds is pooled over all variants
+# shown. An arrow marks a value beyond the axis; *n* is the number of runs of the variant and of its baseline.
+# Runs on a GPU are compared only with other runs on a GPU, and runs on CPUs only with runs on CPUs.
 
 # %%
 listed = runs.are_evidence(rows)
@@ -317,8 +319,8 @@ for line in effects:
     line["name"] += ", GPU" * variants.on_gpu(line["rows"][0])
 
 # %% [markdown]
-# First the effects on the test error, then those on the gap between test and training error and on the
-# training error, which can be larger.
+# First the effects on the test error, then those (which can be larger) on the gap between test and training
+# error and on the training error.
 
 # %%
 points = [line for line in effects if line["unit"] == "pp"]
@@ -356,8 +358,8 @@ shown([{key: scorecard.cells(claim, line)[key] for key in kept} for claim, line 
 # ## The paper, the 2012 log, later studies and this study
 #
 # In percentage points (pp). *Epochs to a training loss* is a ratio (x): how many times as many epochs the
-# baseline takes to a fixed training loss at a constant learning rate. *n* is the number of runs of the
-# variant and of its baseline; *detectable* is the effect that this number of runs finds in four of five
+# baseline takes to reach a fixed training loss at a constant learning rate. *n* is the number of runs of the
+# variant and of its baseline; *detectable* is the effect that this number of runs finds in four out of five
 # cases.
 
 # %%
@@ -392,9 +394,9 @@ assert scale != "sample" or {line["verdict"].split(";")[0] for line in effects} 
 # Results for ten classes, small images and short runs hold for that setting; the paper's numbers are for a
 # thousand classes and ninety epochs. Where the protocol says so, the learning rates of the variants were
 # compared on validation images; elsewhere all variants use the baseline's rate, which may suit some of them
-# less. On CIFAR-10 the paper compares 13 % and 11 %, two nets of 2012 that also differ in width, weight decay
-# and length; here they differ in LRN alone. The runs on record are compared in notebook 06, claim by claim.
-# Next: notebook 04, the net itself.
+# less. On CIFAR-10 the paper compares errors of 13 % and 11 %, from two nets of 2012 that also differ in
+# width, weight decay and length of training; here the two nets differ only in LRN. The runs on record are
+# compared in notebook 06, claim by claim. Next: notebook 04, the net itself.
 
 # %% [markdown]
 # ## Try it
@@ -404,14 +406,14 @@ assert scale != "sample" or {line["verdict"].split(";")[0] for line in effects} 
 # 1. **A number.** What happens to the two means of each convention if $p = 0.9$? Write them down, then change
 #    `p` in "Dropout by hand" and run its cells. Which assertion fails, and why?
 # 2. **A norm.** In "Response normalisation on three numbers", what happens to the outputs if all three inputs
-#    are multiplied by 10? And if also $k = 0$? Write down the two factors, then run.
+#    are multiplied by 10? And if $k = 0$ as well? Write down the two factors, then run.
 # 3. **What a check sees.** Which differences does `variants.proof(base, other)` find if `other` is
 #    `base.replace(dropout=0.0)`, `base.replace(lrn_n=9)` or `base.replace(momentum=0.5)`? Write down three
 #    answers.
 # 4. **Halving.** A single layer with a softmax has 8 inputs, dropped with $p = 0.5$. There are 256 masks,
-#    hence 256 nets. Which mean of their probabilities is the net with halved inputs: the arithmetic, the
-#    geometric, or neither? Section 4.2 has the paper's answer. And for two layers with dropout and a ReLU
-#    between them?
+#    hence 256 nets. Which mean of their probabilities does the net with halved inputs give: the arithmetic,
+#    the geometric, or neither? Section 4.2 has the paper's answer. And for two layers with dropout and a
+#    ReLU between them?
 # 5. **Two seeds.** What happens to the interval of `no-dropout: test error` with `seeds = 1`, and with `seeds
 #    = 3`? Write down its width, then run the notebook with each.
 # 6. **Your own experiment.** Train a small net on 40 images, with and without dropout. Which of the two

@@ -93,7 +93,8 @@ chosen, device = scale_of(job.scale), pick_towers(options["device"])
 device = device if job.config.net.towers == 2 else device.split(",")[0]
 
 # %% [markdown]
-# The settings in which the two configs differ. This run uses one of the two columns.
+# The settings in which the two configs differ. This run uses one of the two columns, apart from what its
+# scale or its parameters change.
 
 # %%
 full = {name: config_at(name, "imagenet") for name in ("paper", "source2012")}
@@ -108,9 +109,9 @@ table.format(lambda value: f"{value:.3g}" if isinstance(value, float) else value
 # ## The images
 #
 # Images are packed when they are first used: the shorter side is scaled (to 256 pixels in the paper), the
-# central square is cut out, and all images are written to one file of bytes, which opens at once later. The
-# net sees crops (of 224 pixels in the paper) in 0..255 minus the mean image. Nothing is divided by a
-# standard deviation.
+# central square is cut out, and all images are written to one file of bytes, which later opens at once. The
+# net sees crops (224 pixels in the paper) with values in 0..255, minus the mean image. Nothing is divided by
+# a standard deviation.
 
 # %%
 source, side = options["data"] or chosen.source, chosen.side_for(job.config)
@@ -148,9 +149,9 @@ def lrn_in_towers(a):
 
 
 # %% [markdown]
-# Three feature maps at one position, with $n = 3$. Maps 1 and 2 are equal; the one beside the large
-# activation becomes smaller. The library and torch give the same numbers. (The parser of 2012 divides
-# $\alpha$ by $n$, and so does torch.) The other maps have the size of conv1's, in two towers.
+# Three feature maps at one position, with $n = 3$. Maps 1 and 2 have the same activation; map 2, beside the
+# large one, has the smaller output. The library and torch give the same numbers. (The parser of 2012 divides
+# $\alpha$ by $n$, and so does torch.) `maps` has the size of conv1's feature maps, in two towers.
 
 # %% tags=["by-hand"]
 three = torch.tensor([50.0, 50.0, 200.0]).view(1, 3, 1, 1)
@@ -164,7 +165,7 @@ pd.DataFrame({"a": three.flatten(), "b": lrn(three, n=3).flatten()}).style.forma
 # %% [markdown]
 # ### A grouped convolution is two small ones
 #
-# In conv2, the kernels of each tower read the maps of their own tower. `groups=2` says this in one layer.
+# In conv2, the kernels of each tower read the maps of their own tower. `groups=2` does this in one layer.
 # By hand: one convolution on each half of the maps, with half of the kernels.
 
 # %%
@@ -176,8 +177,8 @@ assert torch.allclose(conv2(maps), two_small, rtol=1e-4, atol=1e-3)
 # %% [markdown]
 # ### AlexNet
 #
-# Figure 2, with its numbers of kernels and units as `width` 1. The comments are the shapes at that width for
-# an image of 224 x 224 pixels. Three zero rows and columns make it 227 x 227, the size that conv1 fits.
+# The net of Figure 2; its numbers of kernels and units correspond to `width` 1. The comments are the shapes
+# at that width for an image of 224 x 224 pixels. Three zero rows and columns make it 227 x 227, to fit conv1.
 
 
 # %% tags=["by-hand"]
@@ -216,8 +217,8 @@ class ByHand(nn.Module):
 
 
 # %% [markdown]
-# The library's net has the same layers under the same names. Its weights load into the net by hand, and both
-# give the same scores. Both have the config `paper` here, with the width and the input of this run;
+# The library's net has the same layers under the same names. With its weights loaded, `ByHand` gives the same
+# scores. Both nets have the config `paper` here, with the width and the input of this run;
 # `source2012` has other norms (exercise 5).
 
 # %%
@@ -266,8 +267,8 @@ Markdown(
 # ### Two towers on two devices
 #
 # In section 3.2 each GPU holds half of the kernels of every layer, and the GPUs exchange data in certain
-# layers only. `models.build(config, ("cuda:0", "cuda:1"))` is that net. The table has the bytes that are
-# copied from one device to the other in a training step, for one image, counted from the net. Without
+# layers only. `models.build(config, ("cuda:0", "cuda:1"))` is that net. The table shows how many bytes a
+# training step copies between the two devices for one image, computed from the net's layers. Without
 # cross-talk between the towers, only the images and the scores would be copied.
 
 # %%
@@ -283,11 +284,11 @@ crossing.style.hide().format(thousands=",")
 #
 # $$v \leftarrow 0.9\,v - 0.0005\,\varepsilon\,w - \varepsilon\,g, \qquad w \leftarrow w + v$$
 #
-# $w$ is a weight, $g$ the gradient of the mean loss of the mini-batch with respect to it. The learning rate
-# $\varepsilon$ is a factor inside the velocity $v$. After the rate is lowered, the old
-# velocity, which was built up at the old rate, has an effect for some more steps. torch's SGD keeps $-v /
-# \varepsilon$, which the library rescales whenever the rate changes. One weight and three steps, by hand and
-# with the library; the rate is lowered before the last one:
+# $w$ is a weight, $g$ the gradient of the mean loss of the mini-batch with respect to it. The velocity $v$
+# contains the learning rate $\varepsilon$ as a factor. After the rate is lowered, the velocity that was built
+# up at the old rate still has an effect for some steps. torch's SGD keeps $-v / \varepsilon$, which the
+# library rescales whenever the rate changes. One weight and three steps, by hand and with the library; the
+# rate is lowered before the last step:
 
 # %% tags=["by-hand"]
 weight = nn.Linear(1, 1, bias=False)
@@ -307,7 +308,7 @@ pd.DataFrame(steps, columns=["rate", "v", "w"]).style.hide().format("{:.4g}")
 # %% [markdown]
 # ### Thirty steps
 #
-# Forward pass, loss, gradients, update: this is all of training. `batches` has the indices of
+# Forward pass, loss, gradients, update: training consists of nothing else. `batches` has the indices of
 # the images of each mini-batch.
 
 
@@ -329,7 +330,7 @@ def train_by_hand(net, x, labels, batches, rate):
 
 # %% [markdown]
 # Thirty mini-batches of 16 images, from 64 images of the first and the last class. The library's `train_step`
-# makes the first three steps, too. With the same weights, images and dropped units, its losses are the same.
+# repeats the first three steps. With the same weights, images and dropped units, its losses are the same.
 
 # %% tags=["by-hand"]
 of_class = [np.flatnonzero(training.labels == label)[:32] for label in (0, len(classes) - 1)]
@@ -361,8 +362,8 @@ axis.set_title("Loss of the net by hand, n = 16 images a step")
 figure
 
 # %% [markdown]
-# Equal probabilities of all classes have a loss of $\ln$ (number of classes). The net learns in a few steps
-# that only two classes occur; this alone has a loss of $\ln 2$. Telling the two apart takes more steps.
+# If all classes have equal probability, the loss is $\ln$ (number of classes). The net learns in a few steps
+# that only two classes occur; this alone gives a loss of $\ln 2$. Telling the two apart takes more steps.
 #
 # The step of the library is the same, with augmentation before it:
 
@@ -370,8 +371,8 @@ figure
 Code(inspect.getsource(loop.train_step), language="python")
 
 # %% [markdown]
-# `fit` calls it for all mini-batches of all epochs, lowers the learning rate, measures the errors after each
-# epoch and saves checkpoints. This notebook calls it in the section *Training*.
+# `fit` calls `train_step` for all mini-batches of all epochs, lowers the learning rate, measures the errors
+# after each epoch and saves checkpoints. This notebook calls `fit` in the section *Training*.
 
 # %%
 Code(inspect.getsource(loop.fit), language="python")
@@ -381,7 +382,7 @@ Code(inspect.getsource(loop.fit), language="python")
 #
 # The paper draws all weights from N(0, 0.01) (0.01 is the standard deviation). Run 145 used a standard
 # deviation of 0.03 in conv3 to conv5. One mini-batch through both untrained nets shows the effect on the
-# sizes of the activations, layer by layer, and of the gradients.
+# sizes of the activations and of the gradients, layer by layer.
 
 # %%
 changed = fields | {"epochs": epochs or None, "classes": len(classes)}
@@ -399,8 +400,8 @@ figures.signal_sizes(at_start)
 #
 # Some training images are held out as a validation set for the learning curves and for the schedule
 # `plateau`. The test images are used once, at the end. If a run was interrupted, running this cell again
-# resumes it; a finished run is opened, not trained. If another process trains it, this cell waits;
-# `python -m alexlib runs` says how far it is.
+# resumes it; a finished run is opened, not trained. If another process is training the run, this
+# cell waits; `python -m alexlib runs` shows the progress.
 
 # %%
 run = runs.run(job, training, test, device=device, name=options["folder"] or None)
@@ -438,7 +439,7 @@ figure
 # %% [markdown]
 # ## One view or ten
 #
-# In the tests of the paper the softmax is averaged over ten views: the four corners, the centre, and the
+# When testing, the paper averages the softmax over ten views: the four corners, the centre, and the
 # mirror images of these. With five classes or fewer, the top-5 error is always 0 and is left out.
 
 # %%
@@ -452,7 +453,7 @@ for measure in measures:
 errors = pd.DataFrame(errors, columns=[f"test error, %, n = {n:,} images", "value", "low", "high"])
 
 # %% [markdown]
-# What ten views gain is measured as a difference on the same test images, so that its interval is
+# The gain from ten views is measured as a difference on the same test images, so its interval is
 # narrower than those of the two errors.
 
 # %%
@@ -489,9 +490,9 @@ figures.kernels(run.model.conv1.weight.detach().float().cpu(), config.net.towers
 # %% [markdown]
 # ## The speed on one device and on two
 #
-# Training images per second of this net, on one device and with one tower on each of two, measured in
-# turns (the median of three, after one turn to warm up). If the two devices are the same one, the
-# difference is the cost of the division itself.
+# Training images per second of this net, on one device and with one tower on each of two, measured
+# alternately (the median of three turns, after one warm-up turn). If the two devices are the same one, the
+# difference is the cost of splitting the net.
 
 # %%
 first = device.split(",")[0]
@@ -528,7 +529,7 @@ figures.predictions(test.gather(shown), test.labels[shown], probabilities, class
 # ## Your own image
 #
 # In JupyterLab, choose an image file with the button below. The net sees its central square, scaled as the
-# other images are. Without a browser, a test image takes its place; this is the answer for the centre view.
+# other images are. Without a browser, a test image is used instead. The answer is for the centre view.
 
 # %%
 net, example = alexlib.load(run.folder), io.BytesIO()
@@ -606,23 +607,24 @@ Markdown(
 #
 # One seed says nothing about the scatter: in the logs of 2012, almost equal runs differ by as much as some
 # of the paper's effects (claim `run-scatter` of the register). Smaller scales change the task and the number
-# of steps, and `sample` also changes the width. Only ImageNet itself can show which of the two configs is
-# closer to the paper's numbers. Next: notebook 05 looks into the net that was trained here.
+# of steps, and most of them the width or the size of the images. Only ImageNet itself can show which of the
+# two configs is closer to the paper's numbers. Next: notebook 05 looks into the net that was trained here.
 #
 # ## Try it
 #
 # Write your prediction down first, then run. Answers: `notebooks/solutions/04_train`.
 #
-# 1. **LRN.** What happens to the three outputs of `lrn` if the activation of 200 is 2000 instead? One map
-#    alone, without neighbours: does a larger activation always have a larger output?
-# 2. **Groups.** How many weights has conv2 with `groups=1`, and with `groups=4`? Do the multiply-adds change
-#    by the same factor?
-# 3. **The update rule.** The rate is divided by 10 before the third of three steps. Is this step longer or
-#    shorter with `torch.optim.SGD` when only its `lr` is changed?
+# 1. **LRN.** What happens to the three outputs of `lrn` if the activation of 200 is 2000 instead? For a
+#    single map, without neighbours, does a larger activation always give a larger output?
+# 2. **Groups.** How many weights does conv2 have with `groups=1`, and with `groups=4`? Do the multiply-adds
+#    change by the same factor?
+# 3. **The update rule.** The rate is divided by 10 before the third of three steps. If only the `lr` of
+#    `torch.optim.SGD` is changed, is this step longer or shorter than with the paper's rule?
 # 4. **The learning rate.** Train `ByHand(1 / 16, 10)` for 30 steps with the rates 0.0002, 0.002 and 2.
 #    Which loss is the lowest at the end? What does the loss do at the highest rate? (Load the weights of
 #    `models.build(paper.replace(width=1 / 16))` into it first; use `two_x`, `two_labels` and `batches`.)
-# 5. **The other config.** Change `ByHand` into the net of `source2012`: LRN of layer 1 comes before the ReLU,
-#    its alpha is 2e-5, and layer 2 has a `SpatialResponseNorm`. Check the scores against the library.
-# 6. **No answer "none".** Give the net an image of none of its classes, e.g. noise. How large is its highest
-#    probability at least? Look for an image of which the net is certain and wrong.
+# 5. **The other config.** Change `ByHand` into the net of `source2012`: alpha of both LRNs is 2e-5; layer 1
+#    has LRN, pool, ReLU in this order; layer 2 has a `SpatialResponseNorm` before its pool. Check the scores
+#    against the library.
+# 6. **No answer "none".** Give the net an image of none of its classes, e.g. noise. What is the lowest value
+#    that its highest probability can have? Look for an image about which the net is certain, but wrong.

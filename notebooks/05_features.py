@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 05 What the net has learned
 #
-# **You need:** the paper (section 6.1) and notebook 04. Its net is opened; if there is none, it is trained
-# first, which takes as long as in notebook 04.
+# **You need:** the paper (section 6.1) and notebook 04. The net trained there is opened; if there is none, it
+# is trained first, which takes as long as in notebook 04.
 #
 # **You will have:** a measure with an interval for each statement of section 6.1, and the images that
 # maximally activate any first-layer kernel, and any unit of a layer of your choice.
@@ -25,13 +25,13 @@
 # **The paper says** (section 6.1, Figures 3 and 4): the first layer learns kernels for one frequency and
 # orientation, and blobs of colour. In every run the kernels of one tower are nearly without colour and
 # those of the other are not. Images whose 4096 activations in the last hidden layer are close show the same
-# things, even if their pixels differ much. Short binary codes of these activations would make the search
+# things, even if their pixels differ a lot. Short binary codes of these activations would make the search
 # fast, and should be better than codes of pixels.
 
 # %% [markdown]
 # ## Parameters
 #
-# Those of notebook 04 choose its run; a finished run is opened, not trained again.
+# The same parameters as in notebook 04 select its run; a finished run is opened, not trained again.
 
 # %% tags=["parameters"]
 scale: str = "sample"  # sample, imagenette128, miniimagenet, imagenette or imagenet
@@ -58,7 +58,7 @@ options = parameters(
 )
 
 # %% [markdown]
-# What this notebook uses of Python's libraries and of `alexlib`:
+# What this notebook uses from Python's libraries and from `alexlib`:
 
 # %%
 import inspect
@@ -121,13 +121,13 @@ size, towers = len(net.mean), getattr(getattr(net.model, "net", None), "towers",
 
 # %%
 def drawn(images, count):
-    """Indices of some of the images, at random, in rising order; 0: all."""
+    """Indices of some of the images, at random, in ascending order; 0: all."""
     order = torch.randperm(len(images), generator=generator(seed, len(images), "drawn"))
     return order[: count or len(images)].sort().values.numpy()
 
 
 # %% [markdown]
-# The test images whose neighbours are looked for are the *queries*.
+# The *queries* are the test images whose neighbours are looked for.
 
 # %%
 asked_rows = drawn(test, options["queries"])
@@ -143,7 +143,7 @@ Markdown(
 # ## The first layer (Figure 3)
 #
 # Kernels of 11 x 11 x 3, one tower above the other, each scaled to its own range. The paper describes two
-# kinds. The mean of each colour is left out in the rules for both, so that a uniform tint does not count:
+# kinds. The rules for both leave out the mean of each colour, so a uniform tint does not count:
 #
 # - A **grating** (black frame) has at least half of its energy at one non-zero frequency and orientation
 #   (within 1 cycle per kernel), and at most half of that at the same frequency turned by 90 degrees.
@@ -156,8 +156,8 @@ kinds = features.kinds(kernels)
 figures.kernels(kernels, towers, kinds)
 
 # %% [markdown]
-# The two shares of energy for each kernel, and for 2,000 kernels of white noise, as all kernels are before
-# training. Dashed: one half.
+# The two shares of energy for each kernel, and for 2,000 kernels of white noise (before training, all kernels
+# are white noise). Dashed: one half.
 
 # %%
 noise = torch.randn(2000, *kernels.shape[1:], generator=generator(seed, 0, "kernels"))
@@ -180,7 +180,7 @@ share.to_frame(f"share of {len(kinds)} kernels").style.format("{:.1%}")
 # %% [markdown]
 # ## Colour and the two towers
 #
-# The paper speaks of every run. The figure has all runs of this scale that are on record, with the seed
+# The paper speaks of every run. The figure shows all runs of this scale that are on record, with the seed
 # and the number of updates. *Colour* is the mean share of a kernel's energy off the grey axis. *p* is the
 # probability that the two means differ as much as here, or more, if the kernels are assigned to the
 # towers at random. The claim is judged only for runs of at least 84,000 updates, a tenth of the paper's
@@ -198,7 +198,7 @@ colours = pd.DataFrame(found, columns=["run", "updates", "tower 1", "tower 2", "
 colours = colours.drop_duplicates(ignore_index=True)
 
 # %% [markdown]
-# A row for each run, with the mean colour of both towers:
+# One row for each run, with the mean colour of each tower:
 
 # %%
 figure, axis = figures.new_figure(8, 0.3 * len(colours) + 1.2)
@@ -244,9 +244,9 @@ Markdown(
 # %% [markdown]
 # ## Predictions for test images (Figure 4, left)
 #
-# All test images go through the net once (centre view), and the output of every layer is kept; of each
-# feature map, the largest value. The figure has the five most probable classes of eight images that were
-# drawn at random. The name of the true class is above the image, and its bar is green. A bar across the whole
+# All test images go through the net once (centre view), and the output of every layer is kept (only the
+# largest value of each feature map). The figure shows the five most probable classes of eight images drawn at
+# random. The name of the true class is above the image, and its bar is green. A bar across the whole
 # panel is a probability of 1.
 
 # %%
@@ -273,14 +273,14 @@ Markdown(
 # %% [markdown]
 # ## Neighbours, on three numbers
 #
-# The distance of two images is that of their vectors $x$ and $y$:
+# The distance between two images is the distance between their vectors $x$ and $y$:
 #
 # $$d(x, y) = \Big(\sum_i (x_i - y_i)^2\Big)^{1/2}$$
 #
 # *Precision* is the share of the nearest images that are of the query's class. Below are a query of class 0
 # and five other vectors. The third one is the nearest. The first two are next, both at a distance of 5. The
-# two nearest are therefore the third one, which is of class 0, and one of the first two, of which one is of
-# class 0: the precision is $(1 + 1/2) / 2$.
+# two nearest are therefore the third one and one of the first two. The third one is of class 0; of the first
+# two, one is: the precision is $(1 + 1/2) / 2$.
 
 # %%
 query, five = torch.zeros(1, 3), torch.tensor([[3.0, 4, 0], [0, 0, 5], [0, 1, 0], [9, 0, 0], [0, 9, 9]])
@@ -301,12 +301,12 @@ Code(inspect.getsource(features.precision), language="python")
 #
 # The vectors are the outputs of the last hidden layer after its ReLU (4096 numbers in the paper, fewer in a
 # narrow net), and for comparison the pixels of the same central windows, minus the mean image. The
-# distances of all queries to all training images are computed part by part.
+# distances from all queries to all training images are computed in parts.
 
 
 # %%
 def inputs(images, device="cpu"):
-    """What the net is given of images, part by part: float32 (n, 3, size, size)."""
+    """The input of the net for images, in parts: float32 (n, 3, size, size)."""
     for rows in torch.arange(len(images)).split(128):
         yield net.input(images.gather(rows.numpy())).to(device)
 
@@ -353,7 +353,7 @@ vars(number.comm).pop("_reply_subshell_id", None)  # else ipykernel 7.4 answers 
 widgets.VBox([number, neighbours])
 
 # %% [markdown]
-# The precision for all queries, against the number of nearest images that count. The bands are 95 %
+# The precision for all queries, against the number of nearest images counted. The bands are 95 %
 # intervals over queries.
 
 # %%
@@ -368,8 +368,8 @@ figures.precision_curves(ks, shares, {"chance": chance}, xlabel)
 
 # %% [markdown]
 # The paper adds that these neighbours are generally not close pixel by pixel. How many training images are
-# nearer to the query by pixels than its neighbour by features? At most five, if both distances had the
-# same order; any share equally often (dashed), if pixels said nothing about the features.
+# nearer to the query by pixels than its neighbour by features? If both distances gave the same order, at most
+# five. If pixels said nothing about the features, every share would be equally frequent (dashed).
 
 # %%
 chosen_distance = away["pixels"].gather(1, near["features"])  # (queries, 6)
@@ -387,9 +387,9 @@ figure
 # %% [markdown]
 # ## Short codes, on three numbers
 #
-# A code has one bit for each of some axes $a_j$. Bit $j$ tells on which side of the mean $m$ a vector lies:
-# it is 1 if $(x - m) \cdot a_j > 0$. The distance of two codes is the number of bits in which they differ
-# (Hamming distance). Three axes and two vectors:
+# A code has one bit for each axis $a_j$. Bit $j$ tells on which side of the mean $m$ a vector $x$ lies:
+# it is 1 if $(x - m) \cdot a_j > 0$. The distance between two codes is the number of bits in which they
+# differ (Hamming distance). Three axes and two vectors:
 
 # %%
 axes = torch.tensor([[1.0, 0, 1], [0, 1, 1]])  # (2, 3): each column is an axis
@@ -400,7 +400,7 @@ assert torch.cdist(two[:1], two[1:], p=0).item() == 2
 # %% [markdown]
 # ## Short codes of features and of pixels
 #
-# The paper proposes an auto-encoder and did not try it. A linear one learns the axes of largest variance
+# The paper proposes an auto-encoder but did not try it. A linear one learns the axes of largest variance
 # (PCA). Axes drawn at random are not learned at all. Both are tried on features, and on the pixels of images
 # shrunk to 32 x 32. Many short codes have equal distances from a query; the precision is then the mean over
 # all choices among them.
@@ -408,7 +408,7 @@ assert torch.cdist(two[:1], two[1:], p=0).item() == 2
 # Horizontal lines: the same vectors without codes. A code does not depend on the length of the vector minus
 # the mean, so the precision for distances by angle is also drawn.
 #
-# The pixels of the shrunk images, and the precision of codes of any vectors on any axes:
+# The pixels of the shrunk images, and a function for the precision of codes, for any vectors and any axes:
 
 # %%
 small = [torch.cat([F.adaptive_avg_pool2d(x, 32).flatten(1) for x in inputs(i)]) for i in (asked, searched)]
@@ -462,8 +462,8 @@ Markdown(
 # %% [markdown]
 # ## Images that maximally activate a unit
 #
-# Units of the layer named above, drawn at random among those that any test image activates, and the eight
-# test images that activate each of them most. The white frame is the receptive field of the
+# Units of the layer named above, drawn at random from those that at least one test image activates, and the
+# eight test images that activate each of them most. The white frame is the receptive field of the
 # unit where its activation is largest. Green frames: images of the most frequent class of the eight.
 
 
@@ -485,9 +485,9 @@ for axis, unit in zip(figure.axes[::8], units, strict=False):
 figure
 
 # %% [markdown]
-# In JupyterLab, click a kernel of the first layer by its number; the numbers run row by row through the
-# figure of the kernels above, tower after tower. The panel shows the kernel and the eight test images that
-# activate it most.
+# In JupyterLab, click the number of a first-layer kernel; the numbers run row by row through the
+# figure of the kernels above, one tower after the other. The panel shows the kernel and the eight test images
+# that activate it most.
 
 
 # %%
@@ -573,7 +573,8 @@ pd.DataFrame(shapes, index=features.LAYERS, columns=columns).style.set_propertie
 
 # %% [markdown]
 # The fields in which Caffe's net differs from the text of the paper. In addition, its norms sum over feature
-# maps of both towers, and its dropout multiplies the outputs in training instead of halving them in testing.
+# maps of both towers, and its dropout doubles the outputs that it keeps in training, instead of halving all
+# outputs in testing.
 
 # %%
 differ = paper.changes(weights.foreign.CAFFE)
@@ -603,14 +604,14 @@ assert all(x.shape == (len(test), len(net.model.get_submodule(name).bias)) for n
 # (`docs/protocol.md`).
 #
 # - *Share of runs* (colour of the towers): the runs of at least 84,000 updates whose towers differ in colour
-#   with p < 0.05. A single run in which they do not refutes the claim; for a verdict in its favour all of the
+#   with p < 0.05. A single run in which they do not refutes the claim; for a verdict in its favour, the whole
 #   interval must lie above one half.
 # - *Such kernels*: the share of gratings and colour blobs, minus their share in white noise.
 # - *Same-class share*: the precision for features minus that for pixels, for the same queries.
 # - *Rank by pixels*: the median over all neighbours, in % of the training images; "not close" means more
 #   than 1 %.
 #
-# Intervals are over runs, over kernels or over queries; the last two are of one trained net.
+# Intervals are over runs, kernels or queries; those over kernels or queries are for one trained net.
 
 
 # %%
@@ -639,9 +640,9 @@ measured["neighbours-pixels"] = [100 * np.median(ranks), *ends]
 pd.DataFrame(measured, index=["value", "low", "high"]).T.style.format(precision=2)
 
 # %% [markdown]
-# What was measured is put on record, where notebook 06 finds it. This is not done for an unfinished run, or
-# for weights that others trained. A row that is on record already is not written again, so that a value that
-# was withdrawn stays withdrawn.
+# The measurements are put on record, where notebook 06 finds them. This is not done for an unfinished run, or
+# for weights that others trained. A row already on record is not written again, so a value that was withdrawn
+# stays withdrawn.
 
 # %%
 values = {id: [float(x) for x in bounds] for id, bounds in measured.items()}
@@ -673,11 +674,11 @@ table.style.hide().set_properties(subset=words, **text)
 # %% [markdown]
 # ## Limits and next
 #
-# The features of a net that was trained for some classes are good at these classes; the precision here says
+# The features of a net that was trained on some classes work well for these classes; the precision here says
 # nothing about images of other classes. Neighbours are judged by their class only, whereas readers of the
 # paper judge them by eye. The activations are those of one run; only the colours of the towers are compared
-# between runs, and a short run may end before its towers differ. A linear code is the simplest auto-encoder.
-# Next: notebook 06 puts the verdicts of all notebooks side by side.
+# between runs, and a short run may end before its towers differ. A linear auto-encoder is the simplest
+# one. Next: notebook 06 puts the verdicts of all notebooks side by side.
 
 # %% [markdown]
 # ## Try it
@@ -690,12 +691,12 @@ table.style.hide().set_properties(subset=words, **text)
 #    that is red in the middle and green around it? Write down five kinds.
 # 2. **A number.** What is the precision if *all* training images count as neighbours, $k$ = `len(searched)`?
 #    Write it down, then run `features.precision`.
-# 3. **Colour of noise.** Which share of its energy does a kernel of white noise have off the grey axis? Write
-#    down a number, then measure it for 2,000 kernels with `models.colourfulness`. Two towers that were not
-#    trained: how probable is p < 0.05?
+# 3. **Colour of noise.** What share of the energy of a white-noise kernel is off the grey axis? Write down a
+#    number, then measure it for 2,000 kernels with `models.colourfulness`. How probable is p < 0.05 for two
+#    towers that were not trained?
 # 4. **Shuffled pixels.** The pixels of the net's input (after the crop) are shuffled, in the same way for
-#    each image. What happens
-#    to the nearest neighbours by pixels, and to those by features? Write down both, then run.
+#    each image. What happens to the nearest neighbours by pixels, and to those by features? Write down both,
+#    then run.
 # 5. **Codes without a mean.** What happens to a code of features on random axes if the mean is not
 #    subtracted? Think of features after a ReLU: none is negative. Write it down, then compare the two
 #    precisions.

@@ -22,7 +22,7 @@
 #
 # **How.** The notebook reads the rows that the protocol lists (`reports/results`). Nothing is trained and no
 # image is read. The verdicts follow from the rows by [the protocol](../docs/protocol.md). Its first
-# rules are older than the runs on 100 classes, and newer than closed blocks and the four-layer runs of
+# rules were written before the runs on 100 classes, and after those of closed blocks and the first runs of
 # Figure 1; later changes are dated.
 
 # %% [markdown]
@@ -51,8 +51,8 @@ from alexlib.study.verdicts import Estimate
 # %% [markdown]
 # ## The rule, by hand
 #
-# The effect of leaving something out is the difference of two means, here of three runs without it and six
-# runs with it. Its squared standard error has two parts. The results vary over seeds, with a variance $s^2$
+# The effect of leaving something out is the difference between two means, here of three runs without it and
+# six with it. Its squared standard error has two parts. The results vary over seeds, with a variance $s^2$
 # that is pooled over all variants of the scale. The test images are a sample too, which adds a variance $v$:
 #
 # $$\mathrm{se}^2 = s^2 \Big(\frac{1}{3} + \frac{1}{6}\Big) + v$$
@@ -130,7 +130,7 @@ shown(pd.crosstab(pd.Series(verdict, name="verdict"), pd.Series(kinds, name=""))
 # ## Choose claims
 #
 # Choose one claim or several (hold Ctrl or Shift). For each: its lines of evidence with interval and verdict,
-# and the runs that the first line rests on. Errors are in %: on the test images with ten views, and on
+# and the runs that the first line is based on. Errors are in %: on the test images with ten views, and on
 # training images in eval mode. A static copy of this notebook shows no list; the tables below have the same
 # lines of evidence.
 
@@ -173,9 +173,9 @@ widgets.HBox([choice, answer])
 #
 # One line for each claim that was tested. Units: pp, percentage points (positive: the paper is right about
 # the sign); x, a ratio. *Runs* are those of the variant and of its baseline. *Detectable* is the effect that
-# this number of runs and test images finds in four of five cases. If a claim has rows at several scales,
-# those with an interval come first, then the scale nearest to the paper's; the other rows are in a table
-# below.
+# would be found in four of five cases with this number of runs and test images. If a claim has rows at
+# several scales, those with an interval come first, then the scale nearest to the paper's; the other rows are
+# in a table below.
 
 # %%
 shown(scorecard.cells(entry["claim"], entry["lines"][0]) for entry in empirical if entry["lines"])
@@ -229,8 +229,8 @@ shown(
 # ### Effects in points
 #
 # The claims about differences of errors on test images, each at the scale of its first line. An effect is
-# positive if the paper is right about the sign. *n* is the number of runs of each arm; a hollow point has a
-# single run in an arm.
+# positive if the paper is right about the sign. *n* is the number of runs in each arm; a hollow point means
+# that an arm has a single run.
 
 # %%
 points = scorecard.in_points(table)
@@ -252,9 +252,9 @@ figures.forest(gaps, title) if gaps else Markdown("*No effect is on record yet.*
 # %% [markdown]
 # ### Learning rates
 #
-# If the protocol asks for it, three rates were compared after a few epochs of seed 0: half the scale's rate,
-# the rate itself and twice the rate. The columns give the validation error, in %. Another rate replaces the
-# scale's own if its error is lower by more than two points. Of two checks at one rate the first counts.
+# Where the protocol asks for it, three rates were compared after a few epochs of seed 0: half the scale's
+# rate, the rate itself and twice the rate. The columns give the validation error, in %. Another rate replaces
+# the scale's own if its error is lower by more than two points. Of two checks at one rate, the first counts.
 
 # %%
 checks = [row for row in found if row["study"] == "rates"]
@@ -298,8 +298,9 @@ shown(
 # %% [markdown]
 # ## Cost
 #
-# Hours of training of all runs on record, including those that diverged. Runs that shared a GPU count each in
-# full; the report counts them once. A run that was stopped and never resumed has no row and is not counted.
+# Hours of training of all runs on record, including those that diverged. Runs that shared a GPU each count in
+# full; the report counts such a GPU's time once. A run that was stopped and never resumed has no row and is
+# not counted.
 
 # %%
 cost = runs.groupby(["study", "scale", "device"]).agg(runs=("seed", "size"), hours=("seconds", "sum"))
@@ -309,8 +310,8 @@ shown(cost.reset_index()).format("{:.1f}", subset=["hours"])
 # %% [markdown]
 # ## How the runs differ from the paper's
 #
-# The settings in which all runs of a notebook at a scale differ from the config that they name. Settings that
-# a notebook varies on purpose are not listed.
+# For each notebook, scale and config: the settings in which all runs differ from the config that they name.
+# Settings that a notebook varies on purpose are not listed.
 
 
 # %%
@@ -388,15 +389,15 @@ assert cost.runs.sum() == len(runs)
 # 1. **A number.** What happens to the interval in "The rule, by hand" if there are ten times as many test
 #    images ($v = 0.004$)? And if there are 30 + 60 runs instead? Write down which shrinks it more, then run.
 # 2. **False alarms.** There is no effect at all, and 1,000 teachers each measure it with 3 + 6 runs. How many
-#    of their 95 % intervals leave out zero? And with a factor of 1.96 in place of Student's? Write down both,
-#    then simulate.
+#    of their 95 % intervals do not contain zero? And with a factor of 1.96 in place of Student's? Write down
+#    both, then simulate.
 # 3. **Seven claims.** Seven effects are all zero. How probable is it that at least one has p < 0.05? And
 #    after Holm's correction? Write down both, then simulate with `verdicts.holm`.
 # 4. **The gate.** What would the verdicts *regime not reached* be if there were no gate? Write down one for
 #    each, then compute `verdicts.verdict(line["estimate"], verdicts.size(claim))` for those with an estimate:
 #    `claim` is `entry["claim"]`, `line` is `entry["lines"][0]`.
-# 5. **A cost.** How many runs in each arm would find the 1.7 points of the two towers, with the variance of
-#    this study? How many hours is that? Write down both, then use `estimate.runs_needed` and the table of
-#    costs.
+# 5. **A cost.** How many runs in each arm are needed to detect the 1.7 points of the two towers, with the
+#    variance of this study? How many hours is that? Write down both, then use `estimate.runs_needed` and the
+#    table of costs.
 # 6. **Your own experiment.** Leave out the last seed of every variant (the rows in `found`). How many
 #    verdicts change? Write down a number, then make the scorecard again.

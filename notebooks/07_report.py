@@ -51,9 +51,9 @@ done = {b.id: [r for r in measures.trained(found) if variants.block_of(r) == b] 
 #
 # **Scope.** The paper explains the low error of one net on ImageNet by its parts: ReLUs, two GPUs, response
 # normalisation, overlapping pools, augmentation, dropout and depth. Its sentences that can be checked are
-# claims here, each with a quantity and a sign. They are tested on smaller sets of images than ImageNet.
+# claims here, each with a quantity and a sign. They are tested on image sets smaller than ImageNet.
 #
-# **Methodology.** The net was written anew in PyTorch, in two configs: one follows the text, the other the
+# **Methodology.** The net was rewritten in PyTorch, in two configs: one follows the text, the other the
 # authors' code of 2012, published in 2025. A protocol fixes what is run, what counts as evidence and how an
 # interval becomes a verdict.
 
@@ -148,8 +148,8 @@ Markdown(f"""{len(lines)} of {len(primary)} were tested: {"; ".join(said)}.
 
 In all there are {len(card)} claims, {n_log} of them from the authors' logs alone. {len(facts)} are facts,
 counted from the net: {counted(facts)}. Of the {len(empirical)} that need runs: {counted(empirical)}. {state}
-{n} of the {n_all} runs on 100 classes that the protocol lists are on record, {n_gpu} of them made on a GPU,
-until its time was used up. A claim that needs others is *not tested*, or is judged at a smaller scale.""")
+{n} of the {n_all} runs on 100 classes that the protocol lists are on record, {n_gpu} of them made on a GPU
+before its time ran out. A claim that needs other runs is *not tested* or judged at a smaller scale.""")
 
 # %% [markdown]
 # **Beyond the paper.** The ratio of Figure 1 by net (section 4.3), and the two readings on ten classes (4.4):
@@ -183,7 +183,7 @@ Markdown(f"""tanh / ReLU: {said or "no row yet"}. Test error of `paper` minus th
 # most of what it leaves open. A run fits on one core; on one CPU, equal seeds give equal numbers, bit for
 # bit.
 #
-# **What was difficult.** Text and code disagree, so that "AlexNet" is two nets. The pairs of runs behind the
+# **What was difficult.** Text and code disagree, so "AlexNet" is two nets. The pairs of runs behind the
 # paper's gains change more than one thing. Regularisation can be judged only where the net overfits. Small
 # effects need several runs in each arm and many test images.
 #
@@ -224,12 +224,12 @@ Markdown(f"""## 2 Methodology
 ### 2.1 The net, and two readings of the paper
 
 The built net has {net["parameters"]:,} parameters and {net["neurons"]:,} neurons. The config `paper`
-follows the text, `source2012` the code of 2012. They answer {len(both)} of {len(paper.AMBIGUITIES)} questions
-differently (the table). `source2012` is the net of run 145, the paper's single net, with the schedule of run
-170, batches of {own.batch}, rate {own.lr:g}, momentum {own.momentum:g}, decay {own.decay:g}. The ablations
-start from it; on 100 classes the rate, that of biases too, is divided by 10 {lowered}, and conv1 is never
-frozen. A variant leaves out or changes one part: `no-lrn` drops all three norms, as run 148 did,
-`non-overlapping` changes the padding, too, as run 147 did. Before a variant is trained, both nets are built
+follows the text, `source2012` the code of 2012. Their answers to {len(both)} of {len(paper.AMBIGUITIES)}
+questions differ (see table). `source2012` is the net of run 145, the paper's single net, with the schedule of
+run 170, batches of {own.batch}, rate {own.lr:g}, momentum {own.momentum:g}, decay {own.decay:g}. The
+ablations start from it; on 100 classes the rate (for biases too) is divided by 10 {lowered}, and conv1 is
+never frozen. A variant leaves out or changes one part: `no-lrn` drops all three norms, as run 148 did;
+`non-overlapping` also changes the padding, as run 147 did. Before a variant is trained, both nets are built
 and compared.\n\n{rows.data}""")
 
 # %% [markdown]
@@ -266,13 +266,12 @@ Markdown(f"{rows.data}\n\nSets that are copies in a lower quality: {', '.join(co
 # measured in eval mode, centre view; Figure 1 has the running error of each epoch. **Rates.** Where the
 # protocol asks for it, three learning rates are compared on held-out images with seed 0. Another rate
 # replaces the scale's own if its error is lower by more than two points. The baseline's own rate is its
-# best, so that this rule may enlarge small effects. **Uncertainty.** The squared standard error of an
-# effect has two parts: the seeds, with a variance pooled over the arms of a group, and the choice of test
-# images. Intervals are 95 %. Ratios of times are judged on logarithms. *Detectable* is the effect that a
-# two-sided test at 5 % finds in four of five cases. Holm's method corrects the primary claims. No effect
-# compares a run on a CPU with one on a GPU. The first rules are older than the runs on 100 classes; later
-# changes are dated (docs/protocol-changes.md). The four-layer runs of Figure 1 and the closed blocks are
-# older than the rules.
+# best, so this rule may enlarge small effects. **Uncertainty.** The squared standard error of an effect has
+# two parts: the seeds, with a variance pooled over the arms of a group, and the choice of test images.
+# Intervals are 95 %. Ratios of times are judged on logarithms. *Detectable* is the effect that a two-sided
+# test at 5 % finds in four of five cases. Holm's method corrects the primary claims. No effect compares a run
+# on a CPU with one on a GPU. The first rules are older than the runs on 100 classes; later changes are dated
+# (docs/protocol-changes.md). The first runs of Figure 1 and the closed blocks are older than the rules.
 #
 # **Verdicts.** *Agrees*: the interval lies above zero and holds the paper's size, if there is one. The size
 # counts with its rounding: "six times" is 5.5 to 6.5, "doubles" 1.5 to 2.5. *Same direction, smaller* or
@@ -334,9 +333,9 @@ hours.\n\n{rows.data}""")
 # ### 3.1 Speed of ReLUs
 #
 # The nets are example configs of the 2012 code, without regularisation: `relu-speed` is about the four-layer
-# one, `relu-architectures` about the one with the least ratio ("several" is read as over 2). Seed 0 searched
-# the rate of each activation; the other seeds were trained at the best rate. The interval holds the scatter
-# over seeds and not the choice of rates.
+# one, `relu-architectures` about the one with the lowest interval ("several" read as over 2). Each
+# activation's rate was chosen with seed 0; the other seeds used the best rate. Intervals cover the scatter
+# over seeds, not the choice of rates.
 
 # %%
 results("relu-speed", "relu-architectures")
@@ -361,9 +360,9 @@ axes[0, 0].set_ylabel("training error, %")
 figure if nets else Markdown(NONE)
 
 # %% [markdown]
-# Of the net in its figure the paper says only that it has four layers. That `relu-speed` is about the
-# four-layer net and that its "six" is rounded was written down when this ratio was known. An epoch's running
-# error is that of the net half an epoch earlier, which matters more for few epochs. So there are two ratios:
+# The paper says only that the net in its figure has four layers. This ratio was known when the four-layer net
+# for `relu-speed` and the rounding of its "six" were written down. An epoch's running error is that of the
+# net half an epoch earlier, which matters more for few epochs. So there are two ratios:
 
 
 # %%
@@ -404,22 +403,22 @@ Markdown(f"{rows.data}\n\nThe rates next to the best ones differ by factors of {
 #
 # Each line is about one part that is left out or changed; of several layers, the one least favourable to the
 # paper counts. Response normalisation is discussed in 4.2. What else could explain an effect?
-# *Size:* a variant may have more or fewer parameters (next table). Without conv5, fc6 reads the maps of
-# conv4, which are more; towers without cross-talk are not widened here; those of run 150 were (4.1); one
-# tower has about half of the multiply-adds, which may cost more at half the width (not tested). *Learning:* a
-# variant whose training error is higher learns less; one whose error is lower learns faster in these epochs,
-# or is less regularised. For a layer that is left out, 24 epochs say little about 90 epochs on 1,000 classes,
-# and the maps of conv3 to conv5 are small here (7 x 7). *Views:* without crops and flips, the training error
-# is that of the very views that were trained on; the baseline's is that of one view among many.
+# *Size:* a variant may have more or fewer parameters (next table). Without conv5, fc6 reads the more numerous
+# maps of conv4; towers without cross-talk are not widened here; those of run 150 were (4.1); one tower has
+# about half of the multiply-adds, which may cost more at half the width (not tested). *Learning:* a variant
+# whose training error is higher learns less; one whose error is lower learns faster in these epochs, or is
+# less regularised. For a layer that is left out, 24 epochs say little about 90 epochs on 1,000 classes, and
+# the maps of conv3 to conv5 are small here (7 x 7). *Views:* without crops and flips, the training error is
+# that of the very views that were trained on; the baseline's is that of one view among many.
 
 # %%
 rest = "crops-overfit", "colour-pca", "remove-middle", "remove-conv", "weight-decay"
 results("two-gpus", "two-gpus-top5", "lrn", "lrn-top5", "overlap", "overlap-top5", "overlap-overfit", *rest)
 
 # %% [markdown]
-# All arms on 100 classes: millions of parameters; in % and points the means over the runs, and the standard
-# deviation (sd) of the top-1 error. The training error is that of eval mode, the gap that between test and
-# training error, both in centre view.
+# All arms on 100 classes: parameters in millions (M), means over the runs in % and points, and the standard
+# deviation (sd) of the top-1 error. The training error is in eval mode; the gap is test minus training error,
+# both in centre view.
 
 
 # %%
@@ -470,7 +469,7 @@ below, above = arms_with(learned, -1, "high"), arms_with(learned, 1, "low")
 Markdown(f"Lower (the whole interval, on CPUs or on a GPU): {below}; higher: {above}. All others: open.")
 
 # %% [markdown]
-# Some variants kept the usual rate though their check found a lower error at another one, by less than the
+# Some variants kept the usual rate though their check found a lower error at another one, by at most the
 # rule's two points. This, too, may enlarge their effects. The variants, and by how much in points:
 
 # %%
@@ -486,11 +485,10 @@ Markdown(", ".join(near) or "None.")
 
 # %% [markdown]
 # Some effects were measured twice, on CPUs and on a GPU, with baselines of their own. Runs of one seed
-# share all that is drawn on the CPU: initial weights, held-out images, order, crops and colours; dropout
-# masks and rounding differ. So this repeats the arithmetic and the code, but only a part of the random
-# numbers is new. All effects on one kind of device share its baselines. The last column takes all runs as
-# independent, and counts the test images, which are the same in both, once. Effects on the top-1 error in
-# points:
+# share everything drawn on the CPU: initial weights, held-out images, order, crops and colours; dropout masks
+# and rounding differ. So this repeats the arithmetic and the code, but only some of the random numbers are
+# new. All effects on one kind of device share its baselines. The last column treats all runs as independent,
+# and counts the test images, the same for both, once. Effects on the top-1 error in points:
 
 # %%
 effects = [e for e in effects_on(measures.TEST) if e["study"] == "03_ablations"]
@@ -537,7 +535,7 @@ def by_device(entry):
 
 both = {name: by_device(entry) for name, entry in card.items()}
 apart = [f"`{name}` (*{cpu}*)" for name, (cpu, gpu) in both.items() if cpu and gpu and cpu != gpu]
-Markdown(f"Claims that the runs on a GPU judge, with another verdict on CPUs: {', '.join(apart) or 'none'}.")
+Markdown(f"Claims judged by runs on a GPU, with another verdict on CPUs: {', '.join(apart) or 'none'}.")
 
 # %% [markdown]
 # *Figure 2: the baselines on 100 classes; dotted: the rate is lowered.*
@@ -574,12 +572,12 @@ pair = [[row for row in slower if row["variant"] == name] for name in ("baseline
 ratios = {x: race.sooner_to_loss(*pair, early=False, loss=x) for x in (3, 2.75, 2.5, 2.25) if all(pair)}
 said = [f"{ratio.shown()['value']:.2f} at {x:g}" for x, ratio in ratios.items()]
 Markdown(f"""`dropout-iterations` depends on the loss to be reached, in nats: {", ".join(said) or "unknown"}.
-`bias-one` is about a loss that is reached within the first epoch, so that its times are interpolated.""")
+`bias-one` is about a loss that is reached within the first epoch, so its times are interpolated.""")
 
 # %% [markdown]
-# `halving` is a weak test: almost any average of dropout nets is nearer to their geometric mean than one of
-# them. So this stands beside it: the distance from that mean (total variation, 0 to 1) of the halved net, the
-# arithmetic mean, one dropout net; the error of sampling; the difference in top-1 error.
+# `halving` is a weak test: almost any average of dropout nets is nearer to their geometric mean than a single
+# one. So the table adds the distance from that mean (total variation, 0 to 1) of the halved net, the
+# arithmetic mean and one dropout net; the error of sampling; the difference in top-1 error.
 
 # %%
 halved = [(r, r["values"]["distance"]) for r in found if r.get("kind") == "halving"]
@@ -592,7 +590,7 @@ table(" | ".join(names), [(row[0], *(f"{value:.3f}" for value in row[1:])) for r
 # %% [markdown]
 # ### 3.4 Size, length, images
 #
-# Larger nets, longer training and more images help, the paper says (sections 1 and 7). Here each is halved:
+# The paper says larger nets, longer training and more images help (sections 1 and 7). Here each is halved:
 # the width of all layers, the epochs, and the images at about the same number of updates.
 
 # %%
@@ -619,7 +617,7 @@ results(*views, "conv1-kernels", "neighbours", "neighbours-pixels", "binary-code
 # %% [markdown]
 # Kernels: the share of gratings and colour blobs, trained minus initial. Neighbours and codes: the share of
 # the nearest images that have the class of the query, features minus pixels. `neighbours-pixels`: the median
-# rank of the neighbours by pixels (above 1 % of the set is claimed).
+# rank of the neighbours by pixels (claimed: above 1 % of the set).
 #
 # The paper says that one tower learns colours and the other one grey kernels, in every run. A run counts if
 # the mean colours of its towers differ (permutation test of the kernels, p < 0.05); all variants are pooled:
@@ -696,7 +694,7 @@ says = {a.id: a.source_did for a in paper.AMBIGUITIES}
 Markdown(f"""**Scatter.** {len(scatter)} near-equal runs span {np.ptp(scatter):.2f} points (standard
 deviation {scatter.std():.2f}). So two single runs must differ by {needed:.2f} points to be told apart at 5
 %. The logged gain of overlapping pools, {overlap:.2f}, is {"less" if overlap < needed else "more"}.
-**Cross-talk.** Towers that meet in fc8 alone cost {paper.CLAIMS["no-cross-talk"].log:.2f} points, the loss of
+**Cross-talk.** Towers that meet in fc8 alone cost {paper.CLAIMS["no-cross-talk"].log:.2f} points, dropping
 all norms {lrn:.2f}; the paper reports only the second. **Data** behind the gains:
 {says["ablation-data"]}.""")
 
@@ -708,7 +706,7 @@ conv2 = paper.CLAIMS["conv2-norms"].log
 later = ", ".join(f"{study} {value:+g}" for study, value, _ in paper.CLAIMS["lrn"].later if value is not None)
 Markdown(f"""Run 148, without norms, ended at {top1["148"]:.2f} %, run 145 at {top1["145"]:.2f} %. Run 167 has
 only the norm of conv1: {top1["167"]:.2f} %; its nearest partner, run 169, {top1["169"]:.2f} %. If effects
-add, the norms of conv2 are worth {conv2:+.2f} points, and that of conv1 is worth {lrn - conv2:+.2f}. These
+add up, the norms of conv2 are worth {conv2:+.2f} points, and that of conv1 {lrn - conv2:+.2f}. These
 are single runs, to be read with the scatter above. Later studies found: {later}. The runs of this study,
 and claims that have no section above (`lrn` itself is in 3.2):""")
 
@@ -717,11 +715,11 @@ norms = "lrn-cifar", "conv2-norms", "conv2-norms-top5", "norm-after-relu", "no-c
 results(*norms, *(name for name in card if card[name] in tested and name not in [*norms, *SHOWN]))
 
 # %% [markdown]
-# The runs without norms lack all three, the unpublished spatial one too. They have the rate that their check
-# chose, and the baseline another one. So the block `same-rate` has the runs without
-# norms at the rate of the baseline as a control. Norms also make activations smaller (times 0.59 or less), so
-# that scales, too, change without them; a net with this factor alone was not run. The paper says that they
-# aid generalisation; then the gap between test and training error should be larger without them.
+# The runs without norms lack all three, the unpublished spatial one too. Their rate is the one chosen by
+# their check; the baseline has another. So the block `same-rate` repeats these runs at the baseline's rate as
+# a control. Norms also make activations smaller (times 0.59 or less), so without them scales change too; a
+# net with this factor alone was not run. The paper says norms aid generalisation; if so, the gap between test
+# and training error should be larger without them.
 
 # %%
 names = {measures.TRAINING: "training error", measures.OVERFITTING: "gap"}
@@ -731,13 +729,13 @@ said = [f"{names[kind]} {measured(e)[0]} {on[variants.on_gpu(e['rows'][0])]}" fo
 
 # %%
 gaps = [e["low"] for kind, e in pairs if kind == measures.OVERFITTING]
-seen = "in a part of the runs" if any(low > 0 for low in gaps) else "not"
-text = f"Without norms minus with them, in points: {'; '.join(said)}. A larger gap is {seen} seen."
+seen = "seen in some of the runs" if any(low > 0 for low in gaps) else "not seen"
+text = f"Without norms minus with them, in points: {'; '.join(said)}. A larger gap is {seen}."
 Markdown(text if said else NONE)
 
 
 # %% [markdown]
-# The test error of the control, ten views, minus those of the other two arms. It has no verdict.
+# The control's test error (ten views) minus those of the other two arms; no verdict.
 
 
 # %%
@@ -786,11 +784,11 @@ table(head, [(f"`{stack}`", *by_target(both)) for stack, both in nets.items()])
 # %% [markdown]
 # ### 4.4 Config against schedule
 #
-# `paper` and `source2012` differ in the net and in the schedule of the rate. Four arms take both apart.
-# Test errors, ten views; no claim of the paper is about them, so that there are no verdicts. The configs
-# differ in many things (table in 2.1), which these arms do not separate. All arms have one rate, which was
-# not checked: an arm with a higher training error may only learn more slowly. With the plateau rule a run
-# ends when its rate would fall a fourth time.
+# `paper` and `source2012` differ in the net and in the schedule of the rate; four arms separate these. Test
+# errors, ten views; no claim of the paper is about them, so there are no verdicts. The configs differ in many
+# ways (table in 2.1), which these arms do not separate. All arms have one rate, which was not checked: an arm
+# with a higher training error may just learn more slowly. With the plateau rule a run ends when its rate
+# would fall a fourth time.
 
 # %%
 CONTRASTS = """paper minus source2012, mean of both schedules: .5 .5 -.5 -.5
@@ -812,7 +810,7 @@ table("arm | runs | epochs | test error, % | training error, %", rows)
 # %% [markdown]
 # ### 4.5 bf16 against fp32
 #
-# All other runs have matrix products in bf16. As a control, some were made again in fp32 with the same seeds.
+# All other runs have matrix products in bf16. As a control, some were repeated in fp32 with the same seeds.
 
 # %%
 arms = [measures.ended(done[name]) for name in ("fp32", "length")]
@@ -823,9 +821,9 @@ table(HEAD, [contrast_row("test error in fp32 minus that in bf16", arms)] if all
 #
 # **Limits.** A verdict holds at its scale: fewer classes, fewer and smaller images (on 100 classes copies
 # of 72 pixels, enlarged twofold) and fewer epochs than in the paper, often at half of the width. All
-# variants of a scale share their baseline and their test images, so that verdicts are not independent.
-# Only the primary claims are corrected for multiple tests. The runs of closed blocks lack training errors
-# in eval mode, and the intervals of their errors are upper bounds. The energy rests on assumed watts.
+# variants of a scale share their baseline and their test images, so verdicts are not independent. Only the
+# primary claims are corrected for multiple tests. The runs of closed blocks lack training errors in eval
+# mode, and the intervals of their errors are upper bounds. Energy is based on assumed power.
 
 # %%
 of = measures.overfitting, measures.test_error
@@ -834,8 +832,8 @@ known = [row["training"] for name in ("baseline", "parts") for row in done[name]
 part = 100 * np.mean([x["top1"] * (1 - x["top1"]) / x["n"] for x in known] or 0) ** 0.5
 n = max((x["n"] for x in known), default=0)
 Markdown(f"""The gap between test and training error scatters over seeds by {deviations[0]:.1f} points on 100
-classes (pooled standard deviation), the test error by {deviations[1]:.1f}. A run's training error is that of
-{n:,} images, whose choice alone makes {part:.1f} points. So claims about overfitting are less certain.""")
+classes (pooled standard deviation), the test error by {deviations[1]:.1f}. Each training error is from {n:,}
+images, whose choice alone contributes {part:.1f} points. So claims about overfitting are less certain.""")
 
 # %%
 pools = [arms_at("miniimagenet", gpu=False), arms_at("miniimagenet", gpu=True)]
@@ -856,10 +854,10 @@ others = {f"`{x['claim']}` (*{y}*)": 0 for x in judged if (y := jointly(x)) != s
 scatter = [f"{pool.seeds**0.5:.2f}" for pool in pools]
 said = ", ".join(others) or "none"
 Markdown(f"""The test error scatters by {scatter[0]} points on CPUs and by {scatter[1]} on a GPU. With the
-scatter of both together, {scatter[2]}, the verdicts on top-1 errors would be others for: {said}.""")
+scatter of both together, {scatter[2]}, the verdicts on top-1 errors would differ for: {said}.""")
 
 # %% [markdown]
-# The verdicts that would be others if the paper's sizes were taken as exact and not as rounded:
+# The verdicts that would change if the paper's sizes were taken as exact, not as rounded:
 
 
 # %%
@@ -877,8 +875,8 @@ others = ", ".join(f"`{e['claim'].id}` (*{x}*)" for e in sized if (x := exactly(
 Markdown(others or "None.")
 
 # %% [markdown]
-# **What would change each verdict.** In brackets: the runs in each arm with which the paper's effect (else
-# that of the log) would be found in four of five cases, where a size is known and a number of runs is enough.
+# **What would change each verdict.** In brackets: the runs in each arm that would find the paper's effect (or
+# else the log's) in four of five cases, if a size is known and some number of runs is enough.
 
 # %%
 nearer = "runs nearer to the paper's scale: more classes, more images, full width"
@@ -916,10 +914,9 @@ table("what a test of the other claims needs | claims", [(g[0]["reason"], listed
 # %% [markdown]
 # ## 6 How to reproduce each number
 #
-# Each command begins, or goes on with, the runs behind some verdicts; `make paper` writes this report.
-# Figure 1: run its command again with the rates 0.003,0.0052,0.01; then, with the first rates, with `-p stack
-# local` and with `-p stack 80-seconds`.
-# Learned features: notebook 05 measures them on each baseline; RUN is its folder.
+# Each command starts or resumes the runs behind some verdicts; `make paper` writes this report. Figure 1: run
+# its command again with the rates 0.003,0.0052,0.01; then, with the first rates, with `-p stack local` and
+# with `-p stack 80-seconds`. Learned features: notebook 05 measures them on each baseline; RUN is its folder.
 
 # %%
 elsewhere = """figure-1 report 02 --scale cifar10 -p seeds 3 -p learning_rates 0.001,0.003,0.01

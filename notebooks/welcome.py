@@ -10,11 +10,11 @@
 # # Welcome
 #
 # These notebooks take AlexNet (Krizhevsky, Sutskever and Hinton, 2012) apart. You build its pieces by hand,
-# check that they equal the library's, and use them to test the claims of the paper. Keep the paper at hand.
+# check them against the library, and use them to test the claims of the paper. Keep the paper at hand.
 #
-# Read the notebooks in this order. A click opens one; **Run > Run All Cells** runs it. The minutes are those
-# of the scale `sample` on two cores without a GPU: generated images and narrow nets. Numbers that count come
-# from longer runs, which are on record; the notebooks show them too.
+# Read the notebooks in this order. Click one to open it; **Run > Run All Cells** runs it. The minutes are for
+# the scale `sample` on two cores without a GPU: generated images and narrow nets. The numbers that count come
+# from longer runs, which are on record; the notebooks show these numbers too.
 #
 # | notebook | what it teaches | paper | minutes |
 # | --- | --- | --- | --- |
@@ -29,8 +29,8 @@
 # %% [markdown]
 # ## Does it work?
 #
-# Click into the cell and press Shift + Enter. It counts the parameters of the paper's net: 60 million, says
-# the paper.
+# Click into the cell and press Shift + Enter. It counts the parameters of the paper's net. The paper says 60
+# million.
 
 # %%
 from alexlib.config import PAPER
@@ -42,11 +42,11 @@ print(f"alexlib works: the net of the paper has {parameters:,} parameters")
 # %% [markdown]
 # ## What to know before you start
 #
-# - **Exercises.** Each notebook ends in "Try it". Write down what you expect, then run. Answers are in the
+# - **Exercises.** Each notebook ends with "Try it". Write down what you expect, then run. Answers are in the
 #   folder [solutions](solutions).
-# - **Stop and go on.** The stop button ends a training after its step. Run the cell again to go on.
-#   A finished run is opened and not trained again.
-# - **Other images, longer runs.** The cell below the title "Parameters" has a `scale`. Only `sample` needs no
-#   data. The [README](../README.md) has a table of all scales.
-# - **Start afresh.** Kernel > Restart Kernel and Run All Cells.
+# - **Stop and resume.** The stop button ends the training after the current step. Run the cell again to
+#   resume. A finished run is opened and not trained again.
+# - **Other images, longer runs.** Set `scale` in the cell below the title "Parameters". Only `sample` needs
+#   no data. The [README](../README.md) has a table of all scales.
+# - **Start over.** Kernel > Restart Kernel and Run All Cells.
 # - **For teachers:** [a course of three sessions](../docs/teaching.md).

@@ -2,8 +2,8 @@
 
 Images are uint8 (N, S, S, 3). The input of the net is float32 (N, 3, size, size), channels-last:
 pixels in 0..255 minus the centre of the mean image, wherever the crop was (convdata_jpeg.py). All
-random numbers come from `draw`, on the CPU: the same on every device, and each of several processes
-can draw for the whole mini-batch and use its part.
+random numbers come from `draw`, on the CPU, so they are the same on every device, and each of
+several processes can draw for the whole mini-batch and use its part.
 
     draws = draw(128, 256, 224, config.augment, generator)
     x = training_input(pixels, mean, axes, 224, config.augment, draws)  # (128, 3, 224, 224)
@@ -34,7 +34,7 @@ class Draws(NamedTuple):
 def draw(n: int, side: int, size: int, augment: Augment, generator, colour: bool = True) -> Draws:
     """Random numbers for n images of `side` pixels and crops of `size`, from a CPU generator.
 
-    `colour` is False after `augment.colour_end`: neither colour noise nor division any more.
+    `colour` is False after `augment.colour_end`: then there is neither colour noise nor division.
     """
     windows, coefficients = random_windows(n, side, size, augment, generator), None
     if colour and augment.colour != "none":

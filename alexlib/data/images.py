@@ -1,4 +1,4 @@
-"""Image files become squares; `Images` are many with labels; `Feed` reads their mini-batches."""
+"""Image files become squares; `Images` is a labelled set of them; `Feed` reads its mini-batches."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ FORMATS = [form for form in Image.ID if form in ENDINGS.values()]
 EXTENSIONS = tuple(end for end, form in ENDINGS.items() if form in (*FORMATS, "MPO"))
 
 BATCHES_AHEAD = 2  # mini-batches that `Feed` reads in advance
-MEMORY_SHARE = 0.5  # of the free memory of a GPU, that one set may take
+MEMORY_SHARE = 0.5  # the share of a GPU's free memory that one set may take
 
 
 def read_file(file: str | io.BytesIO, side: int) -> Image.Image:
@@ -45,7 +45,7 @@ def read_file(file: str | io.BytesIO, side: int) -> Image.Image:
 def square(image: Image.Image, side: int) -> np.ndarray:
     """The centre square of an image, resized: uint8 RGB (side, side, 3).
 
-    16 bits are scaled to 8; what is transparent becomes white.
+    16 bits are scaled to 8; transparent parts become white.
     """
     if not isinstance(image, Image.Image):
         raise TypeError(f"not a PIL image, but {type(image).__name__}: leave out the transform")
@@ -167,7 +167,7 @@ def generator(seed: int, number: int, purpose: str) -> torch.Generator:
 
 
 def order(n: int, batch: int, seed: int, epoch: int) -> tuple[torch.Tensor, ...]:
-    """The mini-batches of an epoch: indices of n images in random order, the last may be smaller.
+    """The mini-batches of an epoch: indices of n images in random order; the last may be smaller.
 
     Depends on the arguments alone, so an epoch can be resumed at any mini-batch.
     """

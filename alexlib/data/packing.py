@@ -42,20 +42,20 @@ def pack(
     on_error: str = "raise",
     threads: int | None = None,
 ) -> dict[str, Images]:
-    """Packs data sets as squares of `side` pixels, unless that was done, and opens the pack.
+    """Packs data sets as squares of `side` pixels, unless that has been done, and opens the pack.
 
     Args:
         splits: map-style data sets of (PIL image, label) by name, one of them "train"; or a
-            function that returns them, or `sources.Stream`s: called if there is no pack yet.
+            function that returns them or `sources.Stream`s; it is called if there is no pack yet.
         classes: the names of the labels 0, 1, ...; empty: those of the data set, or the labels.
         ids: of the classes, e.g. the names of their folders.
         origin: where the images come from, for readers.
         version: change it when the images change; otherwise a pack of the same name, classes,
             lengths, side and origin is used again.
-        ignored: is added to the origin, but does not ask for another pack when it changes.
+        ignored: is added to the origin, but a change of it does not cause another pack.
         on_error: "raise" names all images that cannot be read, "skip" leaves them out.
-        threads: that read at the same time, one for each core by default. Use 1 for a data set that
-            must not be read by several threads at once.
+        threads: how many read at the same time; one for each core by default. Use 1 for a data set
+            that must not be read by several threads at once.
 
     Raises:
         ValueError: images cannot be read, or a class has none that can.
@@ -70,7 +70,7 @@ def pack(
     if not folder.is_dir():
         try_writing(folder.parent, "ALEXLIB_RUNS")
         with lock(folder.parent / f".{folder.name}.lock"):
-            if not folder.is_dir():  # not made by another process meanwhile
+            if not folder.is_dir():  # no other process has made it meanwhile
                 about = {"name": name, "classes": [*classes], "ids": [*map(_printable, ids)]}
                 about["origin"] = _printable("; ".join(filter(None, (origin, ignored))))
                 splits = splits() if callable(splits) else splits
@@ -96,7 +96,7 @@ def _make(folder: Path, splits: dict, side, about: dict, on_error: str, threads:
         sync(*part.iterdir(), part)
         part.rename(folder)
         sync(folder.parent)
-    except OSError as error:  # most of all, the disk became full
+    except OSError as error:  # usually because the disk is full
         raise OSError(f"cannot write ({error}) {room}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -145,7 +145,7 @@ def _write(part: Path, splits: dict, side, about: dict, on_error: str, threads: 
 def _read(data, split: str, side: int, item) -> tuple:
     """Pixels, label and sums of RGB products of an image.
 
-    If it cannot be read: (file, reason), and the set of its label, empty if that is not known.
+    If it cannot be read: (file, reason), and a set with its label, empty if that is not known.
     """
     try:
         image, label = data[item]
@@ -217,7 +217,7 @@ def _fingerprint(file: Path, labels: list[int], side: int) -> str:
 
 
 def _refuse(name: str, skipped: list[tuple[str, str]]) -> None:
-    """ValueError if there are images that cannot be used."""
+    """Raise ValueError if there are images that cannot be used."""
     if skipped:
         lines = [f"  {file}: {reason}" for file, reason in skipped[:LISTED]]
         if len(skipped) > LISTED:

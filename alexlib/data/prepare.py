@@ -38,7 +38,7 @@ def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[
     """Training and test set of a name or of a folder, as squares of `side` pixels.
 
     Names are those in `PLACES`, those of torchvision's classification sets and "hf:NAME". A name
-    comes before a folder: write "./imagenette" for a folder that is called like a known set.
+    takes precedence over a folder: write "./imagenette" for a folder named like a known set.
     The first call packs the images, later ones open the pack; a folder is packed again when a file
     was changed, added or removed. `on_error="skip"` leaves out files that cannot be used.
 
@@ -54,7 +54,7 @@ def load(source: str | Path, side: int = 256, on_error: str = "raise") -> tuple[
         splits = {split: synthetic.Synthetic(split, n, side) for split, n in SAMPLE.items()}
         code = Path(synthetic.__file__).read_text("utf-8")
         about = {"classes": synthetic.CLASSES, "origin": "generated images", "version": code}
-        about["threads"] = 1  # they are made by Python code, for which threads would wait
+        about["threads"] = 1  # they are made by Python code: threads would wait for each other
     elif name and name.startswith("hf:"):
         if Path(name[3:]).is_dir():
             here = f"the folder ./{name[3:]} is here, which would be read instead of the hub"
@@ -82,7 +82,7 @@ def _sources():
 
 
 def known_name(source: str | Path) -> str | None:
-    """The name of a known set, of torchvision's or of the hub; None: `source` is a folder."""
+    """The name of a known set, a torchvision set or a hub set; None: `source` is a folder."""
     name = str(source).lower()
     if isinstance(source, str) and (name in PLACES or _sources().torchvision_splits(name)):
         return name
@@ -220,7 +220,7 @@ def _folders(folder: Path) -> list[str]:
 
 
 def _identity(folder: Path, files: list[tuple[str, str]]) -> dict[str, str]:
-    """Origin, and version: names, sizes and dates of the (split, path) of all files.
+    """Origin, and version: a hash of names, sizes and dates of the (split, path) of all files.
 
     The first line of about.txt is added to the origin.
     """

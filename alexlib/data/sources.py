@@ -70,7 +70,7 @@ class ClassFolders(datasets.ImageFolder):
 def torchvision_splits(name: str) -> dict[str, tuple] | None:
     """The class in torchvision.datasets with this name in lower case, and its options by split.
 
-    None if there is none whose images have a class, in a training and a test part.
+    None if there is no such set with a training and a test part whose images have a class.
     """
     found = {key.lower(): getattr(datasets, key) for key in datasets.__all__}.get(name)
     if found is None or "._" in found.__module__ or name in OTHER_TASKS:
@@ -88,7 +88,7 @@ def torchvision_splits(name: str) -> dict[str, tuple] | None:
 
 
 def from_torchvision(name: str, folder: Path) -> dict:
-    """Training and test part of a set of torchvision, downloaded to the folder if needed."""
+    """Training and test part of a torchvision set, downloaded to the folder if needed."""
     splits = {}
     try:
         for split, (dataset, options) in torchvision_splits(name).items():
@@ -133,7 +133,7 @@ class Stream:
             for number, row in enumerate(self.rows):
                 file = row[image] if isinstance(row[image], dict) else {"bytes": row[image]}
                 yield file.get("path") or f"image {number}", file, row[label]
-        except Exception as error:  # each reader of shards has errors of its own
+        except Exception as error:  # each reader of shards raises errors of its own
             raise ValueError(f"{self.source} cannot be read: {error}") from error
 
     def __getitem__(self, item) -> tuple:
@@ -147,9 +147,9 @@ class Stream:
 
 
 def from_hugging_face(source: str, side: int) -> dict[str, Stream]:
-    """Training and test part of a set of the hub, or of a folder of parquet files or tar shards.
+    """Training and test part of a hub set, or of a folder of parquet files or tar shards.
 
-    The test part is "test", or "validation" where "test" is not there or has no labels.
+    The test part is "test", or "validation" where "test" is missing or has no labels.
     """
     try:
         from datasets import load_dataset

@@ -1,4 +1,4 @@
-"""The nets: AlexNet by Figure 2, the CIFAR-10 nets of 2012, on one device or two."""
+"""The nets: AlexNet as in Figure 2, and the CIFAR-10 nets of 2012, on one device or two."""
 
 from torch import nn
 
@@ -17,7 +17,7 @@ def build(config, devices: tuple[str, str] | None = None, fast: bool = True) -> 
 
     Args:
         devices: two devices for the two towers of AlexNet; None puts the net on the CPU.
-        fast: use the equal but faster stages of `models.fast`.
+        fast: use the stages of `models.fast`, which compute the same in less time.
 
     Raises ValueError for devices that do not exist or a net without two towers.
     """

@@ -101,11 +101,11 @@ def scaled(count: int, net: Net) -> int:
 def rearranged(stages: dict, net: Net) -> dict:
     """The stages of Figure 2, with the norms of a config and without the layers that it omits.
 
-    The pool of an omitted layer follows the next convolution, or stays at its place after the last
-    one. If conv1 is omitted, the next convolution reads the image with conv1's stride and without
+    The pool of an omitted layer follows the next convolution, or stays in its place if there is
+    none. If conv1 is omitted, the next convolution reads the image with conv1's stride and without
     padding. If conv3 is omitted, the next convolution reads both towers. An LRN before the ReLU
-    moves the ReLU behind the pool (equal for a max-pool, unless the activation falls somewhere, as
-    GELU does; it is the order of the 2012 code).
+    moves the ReLU behind the pool, as in the 2012 code (the result is the same with a max-pool,
+    unless the activation decreases somewhere, as GELU does).
     """
     convs = [i for i in range(1, 6) if i not in net.omit]
     for i in [i for i in convs if i > 2][:1]:

@@ -63,7 +63,7 @@ def _plain(x) -> bool:
 
 
 def _triton(x, half: int):
-    """The module of the Triton kernels, if they are for this tensor and not switched off."""
+    """The module of the Triton kernels, if they support this tensor and are not switched off."""
     last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     fits = x.is_cuda and last and half <= 16 and 0 < x.numel() < 2**31  # they count with 32 bits
     if not fits or os.environ.get("ALEXLIB_NATIVE") == "0":

@@ -4,7 +4,7 @@
  *   backward:  da = g d^(-3/4) - 3/2 alpha a window(g a d^(-7/4)),  dx = da, or 0 where `rectify` and x <= 0
  *
  * Arrays hold `n` rows of `maps` values (one tower at one position of a channels-last image), float32 or bfloat16;
- * what lies between is float32 and stays in the first-level cache. `threads` share the rows. alexlib/models/native.py
+ * values in between are float32 and stay in the first-level cache. `threads` share the rows. alexlib/models/native.py
  * builds this file and calls it.
  */
 #include <math.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define MAPS 1024 /* at most; fast.py has the same two numbers */
-#define HALF 16   /* half a window at most: so many zeros lie on both sides of a row */
+#define HALF 16   /* half a window at most: each row has this many zeros on both sides */
 
 typedef float f32;
 typedef uint16_t bf16;

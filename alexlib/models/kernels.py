@@ -3,7 +3,7 @@
     y = x d^(-3/4) with d = k + alpha window(x^2)
     dx = g d^(-3/4) - 3/2 alpha x window(s) with s = g x d^(-7/4), for the gradient g of y
 
-A program computes BLOCK numbers, whose places in memory are `i`. It reads windows number by number,
+A program computes BLOCK numbers at the positions `i` in memory. It reads windows number by number,
 mostly from the cache.
 """
 
@@ -74,11 +74,11 @@ def gradient(x, g, s, dx, k, alpha, n, maps, C, H, W, SPATIAL: tl.constexpr, HAL
 
 
 def response_norm(x, g, maps, half, spatial, rectify, k, alpha):
-    """A norm, or, given the gradient g of that, that of x.
+    """A norm of x; given the gradient g of its output, the gradient of x instead.
 
     Args:
-        x: channels-last, (N, C, H, W); maps: of a tower; half: maps, or rows and columns, to each
-            side of the window; spatial: which of the two; rectify: normalise max(x, 0).
+        x: channels-last, (N, C, H, W); maps: of a tower; half: maps, or rows and columns, on each
+            side of a window's centre; spatial: which of the two; rectify: normalise max(x, 0).
     """
     (_, C, H, W), n, y = x.shape, x.numel(), torch.empty_like(x)
     settings, grid = (k, alpha, n, maps, C, H, W, spatial, half, rectify, BLOCK), (-(-n // BLOCK),)

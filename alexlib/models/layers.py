@@ -1,4 +1,4 @@
-"""The layers of 2012 that torch lacks or defines differently, each by its equation."""
+"""The layers of 2012 that torch lacks or defines differently, each with its equation."""
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,7 @@ class SpatialResponseNorm(nn.Module):
 
         b = a / (1 + alpha * sum of a^2 over the window) ^ beta,  zeros beyond the edge
 
-    It is cnorm2 of layers-145.cfg; alpha multiplies the sum (the 2012 code divides by size^2).
+    This is cnorm2 of layers-145.cfg; alpha multiplies the sum (the 2012 code divides by size^2).
     Computed in float32 if `a` has a lower precision. Shapes: (N, C, H, W) to the same; size is odd.
     """
 
@@ -84,7 +84,7 @@ class Dropout(nn.Module):
 
 
 class TowerLinear(LazyModuleMixin, nn.Module):
-    """A fully connected layer in which each tower reads its own part of the input only.
+    """A fully connected layer in which each tower reads only its own part of the input.
 
     As in torch.nn.LazyLinear, the first input sets the number of inputs; weights have the shape
     (towers, outputs / towers, inputs / towers). Shapes: (N, inputs) to (N, outputs).
@@ -106,7 +106,7 @@ class TowerLinear(LazyModuleMixin, nn.Module):
 
 
 class ScaledTanh(nn.Module):
-    """1.7159 tanh(2x / 3), the scaling by LeCun with f(1) = 1 and f(-1) = -1."""
+    """1.7159 tanh(2x / 3), LeCun's scaling with f(1) = 1 and f(-1) = -1."""
 
     def forward(self, x):
         return 1.7159 * torch.tanh(x * (2 / 3))

@@ -25,7 +25,7 @@ TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
 def response_norm(x, g, maps: int, half: int, rectify: bool, k: float, alpha: float):
-    """LRN of a channels-last tensor on a CPU, or, given the gradient g of that, that of x."""
+    """LRN of a channels-last x on a CPU; given the gradient g of its output, that of x instead."""
     name, inputs, output = "forward", [x], torch.empty_like(x)
     if g is not None:
         g = g.to(x.dtype).contiguous(memory_format=torch.channels_last)
@@ -39,7 +39,7 @@ def response_norm(x, g, maps: int, half: int, rectify: bool, k: float, alpha: fl
 
 @functools.cache
 def kernels() -> ctypes.CDLL | None:
-    """kernels.c, compiled by $CC or a compiler that is found; None if ALEXLIB_NATIVE is 0."""
+    """kernels.c, compiled by $CC or a compiler found; None if that fails or ALEXLIB_NATIVE=0."""
     if os.environ.get("ALEXLIB_NATIVE") == "0":
         return None
     given = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), "cc")

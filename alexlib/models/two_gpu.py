@@ -34,7 +34,7 @@ def divide(model: AlexNet, devices) -> AlexNet:
     for name, stage in list(model.named_children()):
         kind = {"fc8": Scores}.get(name, Dropouts if isinstance(stage, Dropout) else Pair)
         setattr(model, name, kind(stage, devices, reads_both(name, stage)))
-    # The images, which the net is called with, are copied to both devices.
+    # The images that the net is called with are copied to both devices.
     model.register_forward_pre_hook(lambda _, given: (tuple(given[0].to(d) for d in devices),))
     return model
 
@@ -82,7 +82,7 @@ class Pair(nn.ModuleList):
     Shapes: two tensors (N, C / 2, ...) to two tensors, one on each device.
     """
 
-    split = (("weight", 0), ("bias", 0))  # parameters, and the dimension that the towers share
+    split = (("weight", 0), ("bias", 0))  # parameters, and the dimension along which they are split
 
     def __init__(self, stage, devices, reads_both=False):
         with torch.device("meta"):  # allocates no memory and draws no random numbers

@@ -19,7 +19,7 @@ from alexlib.weights import Trained
 def capture(model: nn.Module, names):
     """Yields a dict that each forward pass fills with the outputs of the named stages.
 
-    The net goes on with a copy: a stage that works in place does not change what was captured.
+    The net continues with a copy, so a stage that works in place does not change what was captured.
     """
     outputs = {}
 
@@ -66,7 +66,7 @@ def exciting(net: Trained, images: Images, layer: str, values, units, k: int = 8
 
     `values` (N, all units) are the layer's `activations`. Returns indices (U, k) and boxes
     (U, k, 4): left, top, right and bottom pixel of the window that the largest activation depends
-    on, those with a gradient other than 0. The boxes are None for fully-connected layers.
+    on (pixels with a gradient other than 0). The boxes are None for fully-connected layers.
     """
     from torchvision.ops import masks_to_boxes  # takes two seconds
 
@@ -85,7 +85,7 @@ def exciting(net: Trained, images: Images, layer: str, values, units, k: int = 8
 def kernel_energy(weights):
     """Shares of each first-layer kernel's energy: in a grating, in a colour blob; float64 (2, K).
 
-    The weights are (K, 3, 11, 11); the mean of each colour is left out. Grating: the energy within
+    The weights are (K, 3, 11, 11); each colour's mean is subtracted. Grating: the energy within
     1 cycle per kernel of one frequency (or its mirror images), if that is twice the energy at the
     frequency turned by 90 degrees. Blob: the energy off the grey axis at 2 cycles or less.
     """
@@ -120,7 +120,7 @@ def kinds(weights) -> np.ndarray:
 def precision(distances, same, k: int) -> torch.Tensor:
     """The share of the k nearest that are of the query's class, float64 (Q,).
 
-    Equally distant ones at the edge of the k count with their mean; short codes have many.
+    Images tied at the k-th distance count with their mean; short codes have many ties.
     distances is (Q, M); same, bool (Q, M), tells whether query and image are of one class.
     """
     edge = distances.topk(k, largest=False).values[:, -1:]

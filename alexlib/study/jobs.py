@@ -107,7 +107,7 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
     An unfinished run of the same name is resumed; a finished one is opened, not trained again.
 
     Args:
-        device: one, or two with a comma between them, which get one tower each.
+        device: one, or two separated by a comma, which get one tower each.
         name: of its folder below `runs_root()`; by default `run_name`.
 
     Raises: as `training.loop.fit`.
@@ -147,7 +147,7 @@ def check_rate(job: Job, train: Images, test: Images, epochs: int, device: str =
 
 
 def run_or_row(job: Job, train: Images, test: Images, device: str = "cpu") -> None:
-    """A run whose row is all that is wanted; if it diverges, its row says so and has no errors."""
+    """Run a job only for its row; if the run diverges, the row says so and has no errors."""
     job = job.on(device)
     try:
         with warnings.catch_warnings(action="ignore", category=StuckWarning):
@@ -171,7 +171,7 @@ def _net(job: Job, device: str):
 
 
 def _held_out(job: Job, train: Images) -> tuple[Images, Images]:
-    """The training images without the held-out ones, and these."""
+    """The training images without the held-out ones, and the held-out ones."""
     fraction = job.config.train.validation
     return train.holdout(fraction, job.seed) if fraction else (train, train.subset([]))
 
@@ -196,7 +196,7 @@ def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True,
 
 
 def _alone(folder: Path, job: Job, train: Images, test: Images):
-    """A lock on the folder of an unfinished run, whose row can be written; other processes wait."""
+    """Lock an unfinished run's folder; other processes wait. OSError if no row can be written."""
     if rank() > 0 or (folder / "row.json").exists():
         return nullcontext()
     try_place(job.as_dict() | {"data": {"train": train.fingerprint, "test": test.fingerprint}})

@@ -1,4 +1,4 @@
-"""What runs say: errors, effects of variants; what averaging nets and halving outputs amounts to.
+"""What runs show: errors, effects of variants, and effects of averaging nets and halving outputs.
 
 A row is the dict that a run leaves (see `runs.py`). Errors are in per cent, effects in percentage
 points. docs/protocol.md defines the measures (section 4) and their uncertainty (section 5).
@@ -86,8 +86,8 @@ def wrong(row: dict, error: str = "top1", views: str = "ten") -> np.ndarray:
 def comparable(rows: list[dict]) -> list[list[dict]]:
     """Groups of rows of one study, scale and set of images: a baseline and its variants.
 
-    The settings of a variant's row are those of the baseline but for the variant's change and the
-    learning rate, which may have been chosen by a check.
+    The settings of a variant's row are those of the baseline except for the variant's change and
+    the learning rate, which may have been chosen by a check.
     """
     groups = []
     known = [row for row in trained(rows) if row["variant"] in ("baseline", *VARIANTS)]
@@ -144,7 +144,7 @@ def _value(row: dict, measure: str) -> float | None:
 def image_part(arms: list, error: str, paired: bool = False, weights=(1, -1)) -> tuple[float, int]:
     """The images' part of the variance of a contrast of arms (runs, views); the number of images.
 
-    Without hits an upper bound: as if the arms had been tested on different images.
+    Without hits, it is an upper bound: as if the arms had been tested on different images.
     """
     n = arms[0][0][0]["metrics"][arms[0][1]]["n"]
     if any("hits" not in row for runs, _ in arms for row in runs):
@@ -160,7 +160,7 @@ def image_part(arms: list, error: str, paired: bool = False, weights=(1, -1)) ->
 
 
 def key(row: dict) -> dict:
-    """How rows of measurements name the run that they rest on."""
+    """The fields by which rows of measurements name the run that they rest on."""
     return {name: row[name] for name in ("study", "variant", "seed", "started")}
 
 
@@ -169,7 +169,7 @@ def ensemble(rows: list[dict], probabilities: list[dict], labels: np.ndarray) ->
 
     Args:
         rows: those of the nets.
-        probabilities: of each net the test probabilities {views: (N, classes)}; labels: (N,).
+        probabilities: the test probabilities of each net, {views: (N, classes)}; labels: (N,).
     """
     values = {}
     for views in probabilities[0]:

@@ -1,4 +1,4 @@
-"""Which runs there are, on this machine and on record, and two of them side by side."""
+"""The list of all runs, on this machine and on record, and two of them side by side."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def listing(**wanted) -> pd.DataFrame:
 
     Columns:
         of: the epochs of the config; folder: below runs/, "" if the run is not on this machine
-        name: of the run, its folder's or the one that it would have
+        name: of the run's folder, or the name that the folder would have
         note: "diverged", "superseded" or ""
 
     Args:
@@ -29,7 +29,7 @@ def listing(**wanted) -> pd.DataFrame:
     """
     here = {}
     for file in sorted(runs_root().glob("*/config.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # no folder of a whole run
+        with suppress(OSError, ValueError, KeyError, TypeError):  # not a complete run folder
             row = _row_in(file.parent)
             here[Job.of(row), row["started"]] = row, file.parent.name
 
@@ -54,7 +54,7 @@ def listing(**wanted) -> pd.DataFrame:
 
 
 def _row_in(folder: Path) -> dict:
-    """The row of the run in a folder; of an unfinished one with the epochs of its checkpoint."""
+    """The row of the run in a folder; for an unfinished run, with the epochs of its checkpoint."""
     if (folder / "row.json").exists():
         return json.loads((folder / "row.json").read_text())
     history = []
@@ -86,9 +86,9 @@ def compare(a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         a, b: names of runs, or parts of names that only one run has.
 
     Returns:
-        Settings: columns a and b. Errors, %: a, b, the difference b - a with its 95 % interval
-        (low, high), and the number of test images of a. The interval counts the choice of test
-        images, not the seeds; NaN if the runs had other ones. No lines if a run is not finished.
+        Settings: columns a and b. Errors, %: a, b, b - a with its 95 % interval (low, high), and
+        the number of test images of a. The interval covers the choice of test images, not the
+        seeds; NaN if they differ or a row has no hits. No lines if a run is not finished.
     """
     table = listing()
     rows = [_find(table, name) for name in (a, b)]
@@ -121,8 +121,8 @@ def _settings(row: dict) -> pd.Series:
 def _difference(a: dict, b: dict, error: str, views: str) -> tuple:
     """An error of two runs and their difference b - a, with the 95 % interval of Bonett and Price.
 
-    Their interval (2012) is for the same images; two are added, of which each run gets one wrong,
-    so that few images give a wide interval.
+    Their interval (2012) is for the same images. Two are added, each of them wrong in only one run,
+    so few images give a wide interval.
     """
     p, q = (measures.test_error(row, error, views) for row in (a, b))
     low = high = math.nan

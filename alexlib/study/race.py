@@ -33,7 +33,7 @@ def reached(history: list[dict], target: float, start: float, key: str = "train_
 
 
 def sooner(slow: list[dict], fast: list[dict], target: float) -> Estimate:
-    """How many times as many epochs the runs of `slow` take to a training error as those of `fast`.
+    """The epochs that the runs of `slow` take to a training error, divided by those of `fast`.
 
     Raises ValueError if the target (0..1) is below the error at which the runs end.
     """
@@ -48,10 +48,10 @@ def sooner(slow: list[dict], fast: list[dict], target: float) -> Estimate:
 
 
 def sooner_to_loss(slow: list[dict], fast: list[dict], early: bool, loss=0.0) -> Estimate | None:
-    """The same for a training loss (eval mode) of the protocol or `loss`, at the first rate.
+    """The same for a training loss (eval mode), the protocol's or `loss`, at the first rate.
 
-    The protocol's is that of convergence or, if `early`, of early learning; at scales that it does
-    not name, a share of the loss at chance. None if a row has no such losses.
+    The protocol's is that of convergence or, if `early`, of early learning; at scales that the
+    protocol does not name, it is a share of the loss at chance. None if a row has no such losses.
     """
     if any(row["history"][0].get("plain_loss") is None for row in (*slow, *fast)):
         return None
@@ -113,10 +113,10 @@ def search(run: Callable, rates: list[float], target: float, start: float) -> tu
 
 
 def at_best_rates(rows: list[dict], config: Config) -> dict[tuple[str, str], list[dict]]:
-    """The runs that count, by (stack, activation), trained as `config` but for the learning rate.
+    """The runs that count, by (stack, activation), trained as `config` except for the rate.
 
-    A config with precision "auto" stands for both. Seed 0 chooses the rate; the other seeds at that
-    rate count, or seed 0 if there are none.
+    A config with precision "auto" stands for both precisions. Seed 0 chooses the rate; the other
+    seeds at that rate count, or seed 0 if there are none.
     """
     nets = defaultdict(list)
     for row in rows:

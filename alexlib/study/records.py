@@ -29,7 +29,7 @@ def path(study: str, scale: str, is_evidence: bool) -> Path:
 
 
 def read(study: str | None = None, scale: str | None = None, **wanted) -> list[dict]:
-    """All rows, evidence and others, with these values; superseded rows are left out.
+    """All rows with these values, whether evidence or not; superseded rows are left out.
 
     Raises ValueError if a line is not a row.
     """
@@ -42,7 +42,7 @@ def read(study: str | None = None, scale: str | None = None, **wanted) -> list[d
 
 
 def read_all(study: str = "*") -> list[dict]:
-    """All rows of a study, or of all, superseded ones too."""
+    """All rows of a study, or of all studies, including superseded ones."""
     roots = reports_root(), runs_root(), reports_root() / "sample"
     return _parsed(file for root in roots for file in root.glob(f"results/{study}.jsonl"))
 
@@ -61,9 +61,9 @@ def are_evidence(found: list[dict]) -> bool:
 def evidence(found: list[dict]) -> list[dict]:
     """The rows that are evidence (docs/protocol.md, section 1).
 
-    These are the runs and rate checks that a block of the protocol lists, the first row of each,
-    runs only at the learning rate that was chosen; and rows about such runs, which name them in
-    "run" or "runs".
+    These are the runs and rate checks that a block of the protocol lists (the first row of each,
+    and runs only at the learning rate that was chosen), and rows about such runs, which name them
+    in "run" or "runs".
     """
     current = [row for row in found if "superseded" not in row]
     rates = [row for row in current if row["study"] == "rates"]
@@ -91,7 +91,7 @@ def evidence(found: list[dict]) -> list[dict]:
 def append(row: dict) -> None:
     """Add a row to its study's file, unless it is there; it is on the disk when this returns.
 
-    A row that was marked as superseded, or with a number withdrawn, is there and is not added.
+    A row that is there, but marked as superseded or with a number withdrawn, is not added again.
 
     Several processes may append to the same file, which is always replaced as a whole.
     """
@@ -112,7 +112,7 @@ def _is_known(new: dict) -> bool:
 
 
 def try_place(row: dict) -> None:
-    """OSError that says what to set, if the row of a run to come cannot be written."""
+    """Raise OSError if the row of a coming run cannot be written; the message says what to set."""
     folder = path(row["study"], row["scale"], _is_new_evidence(row)).parent
     is_run = folder == runs_root() / "results"
     try_writing(runs_root(), "ALEXLIB_RUNS")
@@ -152,7 +152,7 @@ PLACES |= {"pictures_per_second": "images_per_second"}
 def rows(found: list[dict] | None = None) -> pd.DataFrame:
     """A DataFrame with one line for each row of a run, in their order; NaN where a row lacks it.
 
-    Without arguments: all runs on record, evidence and others, superseded rows left out.
+    Without arguments: all runs on record, evidence or not, except superseded rows.
 
     Columns:
         study, scale, variant, seed: as in the row; spec: name of the config; lr: learning rate
@@ -161,7 +161,7 @@ def rows(found: list[dict] | None = None) -> pd.DataFrame:
         training: error on training images, %, eval mode, centre view, no augmentation
         overfitting: centre_top1 - training, percentage points
         diverged: whether the run diverged; it then has no errors
-        commit, device: with what it was trained; row: the whole row, a dict
+        commit, device: what it was trained with; row: the whole row, a dict
     """
     found = measures.trained(read() if found is None else found)
     table = pd.json_normalize(found).rename(columns=PLACES).reindex(columns=COLUMNS)
@@ -197,7 +197,7 @@ def row_of(run: dict, train, test, folder: Path, history: list[dict], about: dic
 
 
 def of_epochs(history: list[dict]) -> dict:
-    """The fields of the row of a run, also of an unfinished one, that follow from its epochs."""
+    """The fields of a run's row that follow from its epochs; the run may be unfinished."""
     speeds = [epoch["pictures_per_second"] for epoch in history]
     return {
         "metrics": {},

@@ -3,7 +3,7 @@
 A rule takes a claim and `Rows` and yields lines. A line is a dict:
     claim (its id), name (what is compared), unit
     value, low, high (95 % interval), n (runs in each arm), bound, detectable, p, estimate
-    paper, log, later (numbers of others); verdict; rows (those it rests on), study, scale
+    paper, log, later (numbers from elsewhere); verdict; rows (those it rests on), study, scale
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from alexlib.study.variants import VARIANTS, on_gpu
 from alexlib.study.verdicts import CANNOT_TELL, REGIME, Estimate, difference, proportion
 from alexlib.training.loop import hit_bits
 
-UNCLAIMED = Claim("", "", "", "", unit="pp", rule="variant")  # of what the paper does not claim
+UNCLAIMED = Claim("", "", "", "", unit="pp", rule="variant")  # what the paper does not claim
 TOP5_CLASSES = 100  # with fewer classes, claims about the top-5 error are not tested
 
 
@@ -48,7 +48,7 @@ def line(claim: Claim, name: str, rows: list[dict], found, verdict: str = "", ga
     """A line of evidence.
 
     Args:
-        rows: those that it rests on; the first one tells where.
+        rows: those that it rests on; the first one gives study and scale.
         found: an Estimate, or value, low and high.
         verdict: if it does not follow from `found`.
         gap: overfitting of the baseline, points; None if it is not known (section 6).
@@ -89,7 +89,7 @@ def variant(claim: Claim, rows: Rows):
 
 
 def variants_of(claim: Claim, group: list[dict]) -> list[dict]:
-    """A line for each variant of the claim; with the option `least` only the least, of all."""
+    """A line for each variant of the claim; with the option `least`, only the least of all."""
     kind = "cifar" if "stack" in group[0]["config"]["net"] else "alexnet"
     if kind != claim.options.get("net", "alexnet"):
         return []
@@ -136,7 +136,7 @@ def ten_views(claim: Claim, rows: Rows):
 def ensemble(claim: Claim, rows: Rows):
     """The mean error of several nets minus that of their average; the interval is over images.
 
-    At each scale the average of the most nets counts, of equal ones that of a GPU.
+    At each scale the average of the most nets counts; among equal numbers, one made on a GPU.
     """
     error, most = claim.options["measure"], {}
     made = rows.measured("ensemble")
@@ -153,7 +153,7 @@ def ensemble(claim: Claim, rows: Rows):
 
 
 def halving(claim: Claim, rows: Rows):
-    """How much nearer to the mean of the dropout nets the halved net is than a single one.
+    """How much nearer the halved net is to the mean of the dropout nets than a single one is.
 
     In points of total variation distance, over the nets of a scale and kind of device.
     """
@@ -169,7 +169,7 @@ def _gpu(pair: tuple[dict, list[dict]]) -> bool:
 
 
 def _over_nets(measured, images: int) -> Estimate:
-    """The mean over nets of a measure; of each net its value, low and high over some images."""
+    """The mean of a measure over nets, given each net's value, low and high over some images."""
     value, low, high = np.transpose(measured)
     return difference([value], [value], float(np.mean(((high - low) / 3.92) ** 2)), images)
 
@@ -177,7 +177,7 @@ def _over_nets(measured, images: int) -> Estimate:
 def relu_race(claim: Claim, rows: Rows):
     """Epochs of tanh / epochs of ReLU to the error of Figure 1, for each net or for one `stack`.
 
-    With the option `least`, the least ratio of two nets or more.
+    With the option `least`, only the least ratio, if there are two nets or more.
     """
     raced = [row for row in ended(rows) if row["study"] == "02_relu_vs_tanh"]
     for group in grouped(raced, place):
@@ -218,7 +218,7 @@ def colour(claim: Claim, rows: Rows):
 
 
 def features(claim: Claim, rows: Rows):
-    """What notebook 05 measured, over the nets of a config; of equal measurements the last one."""
+    """What notebook 05 measured, over the nets of a config; of repeated measurements the last."""
     key = claim.options["quantity"]
     last = {str((r["run"], r["queries"], r["among"])): r for r in rows if "measured" in r}
     groups = defaultdict(list)

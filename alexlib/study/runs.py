@@ -2,7 +2,7 @@
 
     table = runs.grid(jobs, train, test, workers=2)  # a DataFrame with one line for each job
 
-What notebooks use of single runs (`jobs.py`) and of rows (`records.py`) is found here, too.
+What notebooks use from `jobs.py` (single runs) and `records.py` (rows) can be imported from here.
 """
 
 import sys
@@ -45,7 +45,7 @@ def grid(
         workers: runs at a time, each in a process with its share of the cores; -1: one per core.
         scheduler: address of a Dask scheduler, e.g. "tcp://host:8786", whose workers make the runs.
 
-    Raises: as `workers.make_all`; after all runs that can be made.
+    Raises: as `workers.make_all`, after making all runs that can be made.
     """
     jobs = [job.on(device) for job in jobs]
     if not jobs:
@@ -64,7 +64,7 @@ def _missing(jobs: list[Job], train: Images, counts: Callable = bool) -> list[Jo
 
 
 def _on_record(job: Job, train: Images, counts: Callable = bool) -> dict | None:
-    """The first row of a job, of those for which `counts(row)`."""
+    """The first row of a job for which `counts(row)` is true."""
     for row in read(job.study, job.scale, variant=job.variant, seed=job.seed):
         if Job.of(row) == job and row["data"]["train"] == train.fingerprint and counts(row):
             return row
@@ -75,7 +75,7 @@ def _on_record(job: Job, train: Images, counts: Callable = bool) -> dict | None:
 
 
 def carry_out(blocks: list[str] | None = None, jobs: int = 2, device: str = "cpu") -> None:
-    """Run what the protocol lists and has no row yet: rate checks, runs, measures of the runs.
+    """Run all that is in the protocol and has no row yet: rate checks, runs, measures of the runs.
 
     It can be stopped at any time; the same call resumes. Each run has one thread.
 

@@ -14,7 +14,7 @@ from alexlib.study.rules import TOP5_CLASSES, UNCLAIMED, Rows
 from alexlib.study.variants import VARIANTS, on_gpu
 from alexlib.study.verdicts import CANNOT_TELL, NOT_TESTED, REGIME
 
-# The scale nearest to the paper's first.
+# The scale nearest to the paper's comes first.
 NEAREST = ("imagenet", "miniimagenet", "imagenette", "imagenette128", "cifar10", "sample")
 NO_VERDICT = (REGIME, NOT_TESTED, verdicts.SAMPLE, verdicts.NO_EVIDENCE)
 
@@ -22,7 +22,7 @@ NO_VERDICT = (REGIME, NOT_TESTED, verdicts.SAMPLE, verdicts.NO_EVIDENCE)
 def card(rows: list[dict], listed: bool = True) -> list[dict]:
     """Every claim, in the order of the paper: {"claim", "verdict", "lines", "reason"}.
 
-    Lines are those of `rules.py`; the first one decides the verdict. Without lines it is
+    Lines are those of `rules.py`; the first one decides the verdict. Without lines the verdict is
     NOT_TESTED, and the reason says why. "holm" is the adjusted p-value of a tested primary claim.
 
     Args:
@@ -41,7 +41,7 @@ def card(rows: list[dict], listed: bool = True) -> list[dict]:
 
 
 def effects(rows: list[dict], listed: bool = True) -> list[dict]:
-    """What each variant does against its baseline, claimed by the paper or not: lines as above.
+    """Lines, as in `card`, on each variant against its baseline, claimed by the paper or not.
 
     Arguments as for `card`.
     """
@@ -124,7 +124,7 @@ def size(row: dict) -> tuple[float, int]:
 
 @functools.cache
 def facts() -> dict[str, float]:
-    """What the paper says of its net, counted from the net: the quantities of the rule "fact".
+    """What the paper says about its net, counted from the net: the quantities of the rule "fact".
 
     Neurons of each layer with weights, of all ("neurons") and of the input; parameters; conv_share:
     the largest share of a convolution in the parameters, %; crops_and_flips: views of an image;

@@ -45,7 +45,7 @@ class Variant:
     against: str = "baseline"
 
     def of(self, base: Config) -> Config | None:
-        """The baseline with this change; None if it does not exist for this kind or size of net."""
+        """The baseline with this change; None if this kind or size of net has no such variant."""
         changes = self.small if isinstance(base.net, Cifar) else self.changes
         if changes is None:
             return None
@@ -125,7 +125,7 @@ def differences(config: Config) -> dict:
 
 
 def _differ(settings: Augment) -> bool:
-    """Whether augmentation makes different training images of copies of one image."""
+    """Whether augmentation makes different training images from copies of one image."""
     stripes = (torch.arange(32) ** 2 // 8).to(torch.uint8)
     copies = stripes.repeat(64, 32, 1)[..., None].repeat(1, 1, 1, 3)  # (64, 32, 32, 3)
     draws = augment.draw(64, 32, 24, settings, generator(0, 0, "differences"))
@@ -185,7 +185,7 @@ class Block:
 
     def lists(self, row: dict) -> bool:
         """Whether the row of a run, or of a rate check, is one of this block."""
-        if row.get("weights"):  # of another run or of others: not trained from the beginning
+        if row.get("weights"):  # it started from trained weights, not from new ones
             return False
         if [row["data"]["train"], row["data"]["test"]] != self.data or row["scale"] != self.scale:
             return False

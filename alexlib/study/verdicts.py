@@ -112,11 +112,11 @@ class Estimate:
 def difference(
     arms: list, pool: Iterable, images: float = 0.0, n_images: int = 2, weights=(1, -1)
 ) -> Estimate:
-    """The mean of an arm, of a first arm minus that of a second one, or another contrast of arms.
+    """The mean of one arm, a first arm's mean minus a second's, or another contrast of arms.
 
     Args:
         arms: each with one value for each run.
-        pool: the arms over which the variance of a run over seeds is pooled.
+        pool: the arms whose variances over seeds are pooled.
         images, n_images: as in `Estimate`.
         weights: of the arms' means in the contrast.
     """
@@ -172,10 +172,10 @@ def proportion(count: int, n: int) -> tuple[float, float, float]:
 
 
 def size(claim: Claim) -> tuple[float, float] | None:
-    """The range of the paper's size; None if it names none. Of ratios, the logarithms.
+    """The range of the paper's size (for ratios, the logarithms); None if the paper names no size.
 
-    Half a unit of the last digit to either side, for rounding. A size that must be exceeded ("over
-    1 point") is not rounded, and its range has no upper end.
+    It extends half a unit of the last digit to either side, for rounding. A size that must be
+    exceeded ("over 1 point") is not rounded, and its range has no upper end.
     """
     if claim.paper is None:
         return None

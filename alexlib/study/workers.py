@@ -24,8 +24,8 @@ def make_all(calls: list[Callable], workers: int = 1, scheduler: str = "") -> No
     """Make all calls, several at a time, each in a process; an error does not stop the others.
 
     Args:
-        workers: processes on this machine, each with its share of the cores; -1: one per core. One
-            worker, or one call, needs no process and is made here.
+        workers: processes on this machine, each with its share of the cores; -1: one per core. With
+            one worker, or one call, no process is started and the calls are made here.
         scheduler: address of a Dask scheduler, whose workers are used instead (docs/scaling.md).
 
     Raises:
@@ -65,13 +65,13 @@ def _error_of(call: Callable) -> Exception | None:
 
 # ---- on this machine -----------------------------------------------------------------------------
 
-# With sys.path of this process, so that a worker finds the same alexlib; unlike multiprocessing it
-# does not run the user's script again, and leaves no process behind that a kernel would wait for.
+# A worker gets the sys.path of this process, so it finds the same alexlib. Unlike multiprocessing,
+# it does not run the user's script again, and leaves no process that a kernel would wait for.
 WORKER = "import sys; sys.path[:] = {}; from alexlib.study import workers; workers.work()"
 
 
 def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
-    """The errors of calls made by worker processes. If this process dies, they finish theirs."""
+    """The errors of calls made by worker processes, which finish theirs if this process dies."""
     threads = max(1, min(cpu_count() // workers, torch.get_num_threads()))
     command = [sys.executable, "-c", WORKER.format(sys.path)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ALEXLIB_WORKER": "1"}
@@ -79,7 +79,7 @@ def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
     left = iter(calls)  # the drivers share it
 
     def drive(done: tqdm) -> list[Exception]:
-        """Have calls made by a worker, or by the next one if it is killed, until none is left."""
+        """Have a worker make calls until none is left; if it is killed, the next one continues."""
         errors, worker = [], None
         for call in left:
             if stop.asked:
@@ -106,7 +106,7 @@ def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
 
 
 class _StopWorkers(Stop):
-    """Passes SIGINT and SIGTERM on to the workers as SIGTERM; at the end they are gone."""
+    """Passes SIGINT and SIGTERM on to the workers as SIGTERM; on exit, waits for them to end."""
 
     def __init__(self):
         super().__init__()
@@ -124,11 +124,11 @@ class _StopWorkers(Stop):
 
 
 def work() -> None:
-    """The life of a worker: make the calls that come by stdin, answer each with its error."""
+    """What a worker does: make the calls that come on stdin, and answer each with its error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with os.fdopen(os.dup(1), "wb") as answers, suppress(EOFError, BrokenPipeError):
-        os.dup2(2, 1)  # what calls print
+        os.dup2(2, 1)  # what calls print goes to stderr
         while True:
             pickle.dump(_error_of(pickle.load(sys.stdin.buffer)), answers)
             answers.flush()
@@ -165,7 +165,7 @@ def _on_cluster(calls: list[Callable], scheduler: str) -> list[Exception]:
         return [error for error in errors if error]
 
 
-alone = threading.Lock()  # in a Dask worker: torch has one generator of random numbers per process
+alone = threading.Lock()  # in a Dask worker: torch has one random number generator per process
 
 
 def _on_dask(call: Callable, folders: dict[str, str]) -> Exception | None:

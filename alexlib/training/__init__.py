@@ -22,7 +22,7 @@ FEW = (
     "in all (epochs x images / batch) are too few for a net to learn from new weights: raise"
     " epochs, lower batch, or start from trained weights"
 )
-READ_EVERY = 50  # steps between two looks at the loss, each of which waits for the GPU
+READ_EVERY = 50  # steps between two readings of the loss; each reading waits for the GPU
 CAUSES = (
     "common causes: a learning rate that is too high; pixels on another scale than 0..255 minus"
     " the mean; biases of 1 with a standard deviation of .01 in narrow or deep nets (try init_std"
@@ -45,7 +45,7 @@ class LossCheck:
         self.chance, self.recent, self.warned = math.log(config.net.classes), [], False
 
     def __call__(self, loss, step: int, last: bool = False) -> None:
-        """`last`: whether an epoch ends, whose row must not have such a loss."""
+        """`last`: whether an epoch ends; its row must not have a NaN or infinite loss."""
         self.recent.append(loss)
         full = len(self.recent) == READ_EVERY
         if step >= READ_EVERY and not full and not last:
@@ -61,11 +61,11 @@ class LossCheck:
 
 
 class Stop:
-    """Inside `with`, SIGINT or SIGTERM only sets `asked`; the same a second later acts as usual.
+    """Inside `with`, SIGINT or SIGTERM only sets `asked`; a repeat a second later acts as usual.
 
     Systemd and Slurm send SIGTERM to a report and to its kernel, and the report interrupts the
-    kernel; torchrun passes on what its ranks had, too: several signals, one wish. It does nothing
-    if not `wanted` or outside the main thread. Ignored signals stay ignored.
+    kernel; torchrun repeats signals that its ranks also had. So one request can be several signals.
+    `Stop` does nothing if not `wanted` or outside the main thread. Ignored signals stay ignored.
     """
 
     def __init__(self, wanted: bool = True):
@@ -102,8 +102,8 @@ class Stop:
 class Progress:
     """A tqdm bar over images, and lines that stay; silent in workers and on ranks above 0.
 
-    Only terminals and notebooks get the bar; notebooks get a learning curve. A line says where it
-    runs (`about`), others are about epochs; if `wanted` is a text, it begins the only line.
+    Only terminals and notebooks get the bar; notebooks also get a learning curve. One line says
+    where it runs (`about`), the others are about epochs; a text in `wanted` begins the only line.
     """
 
     def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
@@ -137,7 +137,7 @@ class Progress:
             self.line(f"{self.last}, {self.about}")
 
     def update(self, totals) -> None:
-        """Move the bar on; whenever it is drawn, prepare the next text, which waits for a GPU."""
+        """Advance the bar; whenever it is drawn, prepare its next text, which waits for a GPU."""
         if self.bar.update(self.batch):
             loss, error = totals.means(self.batch)
             self.bar.set_postfix_str(f"loss {loss:.3f}, error {error:.1%}", refresh=False)

@@ -15,7 +15,7 @@ from alexlib.training.distributed import from_first, rank
 from alexlib.training.optim import finished
 
 LAST, BEFORE, DAMAGED = "checkpoint.pt", "checkpoint.before.pt", "checkpoint.damaged.pt"
-SAVE_EVERY = 300  # seconds between the checkpoints of an epoch
+SAVE_EVERY = 300  # seconds between checkpoints within an epoch
 
 
 class CheckpointWarning(UserWarning):
@@ -90,7 +90,7 @@ class Checkpoints:
             if (self.folder / LAST).exists():  # else `save` would rename it to BEFORE
                 os.replace(self.folder / LAST, self.folder / DAMAGED)
         if "threads" in state and "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(state["threads"])  # another number gives other last bits
+            torch.set_num_threads(state["threads"])  # another number changes the last bits
         self.model.load_state_dict(state["model"])
         try:
             self.optimizer.load_state_dict(state["optimizer"])
@@ -132,7 +132,7 @@ def _latest(folder: Path) -> tuple[dict, str]:
 
 
 def _read(file: Path) -> dict:
-    """A checkpoint is a zip archive, whose checksums are verified before torch reads it."""
+    """Read a checkpoint: a zip archive whose checksums are verified before torch reads it."""
     with zipfile.ZipFile(file) as archive:
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")

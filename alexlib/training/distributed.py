@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-TIMEOUT = timedelta(seconds=50)  # for an answer of another rank
+TIMEOUT = timedelta(seconds=50)  # for an answer from another rank
 
 
 def start(device: str) -> str:
     """Join the other processes of torchrun; returns the device, or pair of devices, of this one.
 
     Every rank gets GPUs of its own, by LOCAL_RANK: one for "cuda", two for "cuda:0,cuda:1". The
-    same holds for other accelerators of torch.
+    same holds for torch's other accelerators.
     """
     alone = int(os.environ.get("WORLD_SIZE", 1)) == 1 or "LOCAL_RANK" not in os.environ
     if alone or dist.is_initialized():
@@ -39,7 +39,7 @@ def start(device: str) -> str:
 
 
 def stop() -> None:
-    """Leave the other processes, when all of them are ready to."""
+    """Leave the other processes once all of them are ready to."""
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
@@ -65,7 +65,7 @@ def part(batch: int) -> slice:
 def agreed(loss, wrong, stopping: bool, step: int):
     """Mean loss and sum of errors over the ranks, and whether any rank was asked to stop.
 
-    On GPUs the last is read at every 16th step only, since reading it waits for the GPU.
+    On GPUs the last is read only at every 16th step, since reading it waits for the GPU.
     """
     if world() == 1:
         return loss, wrong, stopping

@@ -57,7 +57,7 @@ def fit(
     With a `folder`, a checkpoint is written after each epoch, every five minutes and when a signal
     stops the run, and a call with the same arguments resumes from it. The random numbers of a step
     follow from the seed and the number of the step: on CPUs a resumed run ends in exactly the
-    weights of an undisturbed one. docs/reliability.md lists the faults and their effects.
+    weights of an uninterrupted one. docs/reliability.md lists the faults and their effects.
 
     Args:
         val: held-out training images, for the curves and the schedule "plateau"; may be empty.
@@ -127,7 +127,7 @@ def fit(
 def measured(model, config: Config, device: str, **sets: Feed) -> dict:
     """The fields of a history row about the model: its errors on sets of images, in eval mode.
 
-    None for empty sets. A net with two towers has their colours, too.
+    None for empty sets. For a net with two towers, also their colours.
     """
     row = tower_colour(model)
     for name, feed in sets.items():
@@ -142,7 +142,7 @@ def draw(train: Images, config: Config, seed: int, epoch: int, step: int):
     random = generator(seed, step, "augment")
     colour = epoch < config.augment.colour_end * config.train.epochs
     draws = augment.draw(batch, train.side, config.net.input, config.augment, random, colour)
-    only_cpu = not torch.accelerator.is_available()  # else it queues seeds for GPUs in each step
+    only_cpu = not torch.accelerator.is_available()  # without this, each step queues GPU seeds
     seed_all = torch.default_generator.manual_seed if only_cpu else torch.manual_seed
     seed_all(random.initial_seed() + rank())
     return draws.part(part(batch))
@@ -182,7 +182,7 @@ def predict(
         views: "centre", or "ten": the corners and the centre, and their mirror images.
 
     Raises:
-        Diverged: the probabilities are NaN.
+        Diverged: the probabilities are NaN or infinite.
     """
     machine.keep_freed_memory(device)
     config = machine.resolved(config, device)
@@ -196,7 +196,7 @@ def predict(
             scores = [model(augment.to_input(view, mean)).float() for view in shown]
             found.append(torch.stack(scores).softmax(2).mean(0).cpu())
     probabilities = from_all(torch.cat(found).numpy())
-    if not np.isfinite(probabilities).all():  # comparisons with NaN would count it as correct
+    if not np.isfinite(probabilities).all():  # comparisons with NaN would count images as correct
         raise Diverged(f"the net's probabilities are NaN; {CAUSES}")
     return probabilities
 

@@ -22,7 +22,7 @@ from alexlib.models import shapes_and_cost
 from alexlib.models.two_gpu import devices_here
 from alexlib.training.distributed import from_first, world
 
-CLEARLY, ROUNDS = 1.1, 10  # bf16 is chosen if it is faster by this factor, in the best of rounds
+CLEARLY, ROUNDS = 1.1, 10  # bf16 is chosen if it is faster by more than this, in the best of ten
 ONE_THREAD = 250e6  # multiply-adds of a mini-batch below which a second thread costs time
 LOOK = 0.1  # seconds
 
@@ -55,8 +55,8 @@ def resolved(config: Config, device: str) -> Config:
 def pick_precision(device: str = "cpu") -> str:
     """ "bf16" if the device has units for it, else "fp32"; of two devices the first one counts.
 
-    NVIDIA GPUs have them from compute capability 8 (Ampere). Other devices are timed, since
-    processors, and the settings of their libraries, may only emulate bfloat16.
+    NVIDIA GPUs have them from compute capability 8 (Ampere). Other devices are timed: depending on
+    the processor and the settings of its libraries, bfloat16 may only be emulated.
     """
     chosen = torch.device(device.split(",")[0])
     if chosen.type == "cuda":
@@ -74,10 +74,10 @@ def autocast(device, precision: str):
 
 
 def ready(model, config: Config, batch: int):
-    """The model as a step of training calls it, with mini-batches of this size.
+    """The model as a training step calls it, with mini-batches of this size.
 
-    Several ranks get averaged gradients. On one GPU, unless ALEXLIB_NATIVE=0, the forward and the
-    backward pass are recorded as CUDA graphs: a step launches two graphs and not some 200 kernels.
+    Several ranks average their gradients. On one GPU, unless ALEXLIB_NATIVE=0, the forward and the
+    backward pass are recorded as CUDA graphs: a step launches two graphs, not some 200 kernels.
     """
     device, *others = {p.device for p in model.parameters()}
     if world() > 1:
@@ -94,7 +94,7 @@ def ready(model, config: Config, batch: int):
 def _speedup(device: torch.device) -> float:
     """Time of a convolution and its gradients in float32 / in bfloat16, one thread; 0: no bfloat16.
 
-    They take turns and the least time of each counts, so that a busy machine gives the same answer.
+    The two take turns and the least time of each counts, so a busy machine gives the same answer.
     """
     threads = torch.get_num_threads()
     images = torch.ones(4, 64, 13, 13, device=device).to(memory_format=torch.channels_last)
@@ -179,8 +179,8 @@ def set_up(config: Config, device: str) -> Config:
 def available_threads() -> int:
     """The threads that torch may use: no more than there are free cores; decided once in a process.
 
-    Cores count that this process may use and other processes leave free (docs/performance.md).
-    $OMP_NUM_THREADS and a lower `torch.set_num_threads` count as they are.
+    A core counts if this process may use it and no other process uses it (docs/performance.md).
+    $OMP_NUM_THREADS and a lower `torch.set_num_threads` are used as they are.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
@@ -188,16 +188,16 @@ def available_threads() -> int:
 
 
 def free_cores() -> int:
-    """Cores whose time is idle: the best of three looks.
+    """The number of idle cores: the best of three measurements.
 
-    Time of processes of low priority is not idle: between sessions Linux shares cores equally. All
-    cores count as free where the system does not tell (some containers).
+    Low-priority processes count as busy: between sessions, Linux shares cores equally. All cores
+    count as free where the system does not tell (some containers).
     """
     try:
         looks = [psutil.cpu_percent(LOOK, percpu=True) for _ in range(3)]
         allowed = getattr(os, "sched_getaffinity", lambda _: range(len(looks[0])))(0)
         busy = min(sum(look[core] for core in allowed) for look in looks) / len(allowed)  # %
-    except (OSError, IndexError):  # it shows no cores, or numbers them in another way
+    except (OSError, IndexError):  # the system shows no cores, or numbers them differently
         return cpu_count()
     return round(cpu_count() * (1 - busy / 100))
 
@@ -205,7 +205,7 @@ def free_cores() -> int:
 def keep_freed_memory(device: str) -> None:
     """Let glibc keep freed blocks below 1 GiB for the next step (CPUs on Linux).
 
-    Returning them to the system page by page takes a good part of a step: docs/performance.md.
+    Returning them to the system page by page takes a large part of a step: docs/performance.md.
     """
     if torch.device(device).type == "cpu" and sys.platform == "linux":
         try:

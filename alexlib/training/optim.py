@@ -19,7 +19,7 @@ def make_optimizer(model, t: Train) -> torch.optim.SGD:
 
     torch's SGD stores b = -v / lr instead of v, which is the same rule while lr is constant;
     `set_learning_rates` makes it the same when lr changes. The parameter groups are weights,
-    biases and, if they have no decay of their own, the weights of convolutions.
+    biases and, if weight decay leaves them out, the weights of convolutions.
     """
     biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
     convs = [layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)]

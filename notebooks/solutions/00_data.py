@@ -78,7 +78,7 @@ figure
 # ## 3. Red and blue swapped, pixels halved
 #
 # A swap leaves the eigenvalues as they are, and swaps the first and the third number of each eigenvector.
-# Half the pixel values give half the standard deviations, a quarter of the eigenvalues and the same axes.
+# Halving the pixel values halves the standard deviations, divides the eigenvalues by 4 and keeps the axes.
 
 # %%
 colour = mean_image(images).mean((0, 1))
@@ -95,7 +95,7 @@ pd.DataFrame(table, index=["smallest", "second", "largest"]).T.style.format(prec
 # %% [markdown]
 # ## 4. Independent channels
 #
-# No direction is better than another: the three eigenvalues are almost equal, and the axes are arbitrary.
+# All directions are alike: the three eigenvalues are almost equal, and the axes are arbitrary.
 # In real images the three channels rise and fall together, and the largest component is close to grey.
 
 # %%
@@ -124,7 +124,7 @@ Markdown(f"**{between / values.sum():.0%}** of the variance lies between the ima
 # ## 6. The nearest mean image
 #
 # The error is close to that of a guess, 90 %. Position, size and colours of the generated objects are
-# random, so the mean images of the classes hardly differ. Something else than a template is needed.
+# random, so the mean images of the classes hardly differ. Something other than a template is needed.
 
 # %%
 templates = np.stack([mean_image(images[labels == label]) for label in range(10)])

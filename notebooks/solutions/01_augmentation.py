@@ -70,8 +70,8 @@ def colour_noise(image, alpha, scales):
 # %% [markdown]
 # ## 1. Smaller and larger crops
 #
-# There are $2\,(256 - s + 1)^2$: 8450 for 192 pixels, four times as many as for 224, and 8 for 255. A
-# smaller crop gives more variety, but it shows less of the object.
+# There are $2\,(256 - s + 1)^2$ crops: 8450 for 192 pixels (about four times as many as for 224) and 8 for
+# 255. A smaller crop gives more variety, but it shows less of the object.
 
 # %%
 counts = {s: 2 * (256 - s + 1) ** 2 for s in (192, 224, 255)}
@@ -107,7 +107,7 @@ pd.DataFrame([different], index=["different crops"]).rename_axis(columns="chunk"
 # %% [markdown]
 # ## 4. The text of the paper, with pixels in 0..255
 #
-# The eigenvalues are variances in squared grey levels, thousands. The noise is then hundreds of grey levels:
+# The eigenvalues are variances, thousands of squared grey levels. The noise is then hundreds of grey levels:
 # most pixels end up at 0 or 255 in each channel, and whole images turn black, white or one colour.
 
 # %%
@@ -130,8 +130,8 @@ figure
 # %% [markdown]
 # ## 5. The order
 #
-# Noise and flip may change places: the noise is the same for all pixels. Crop and flip may not: a crop at
-# the left edge of the mirrored image comes from the right edge of the image.
+# The order of noise and flip does not matter: the noise is the same for all pixels. The order of crop and
+# flip does: a crop at the left edge of the mirrored image comes from the right edge of the image.
 
 # %%
 image, alpha, scale = pixels[4], alphas[0], scales["root"]
@@ -143,8 +143,8 @@ assert np.array_equal(flip(crop(image, 2, 0, 24)), crop(flip(image), 2, 32 - 24,
 # ## 6. A small net on few images
 #
 # With random crops and flips the training error falls more slowly: the net never sees the same input twice.
-# In a run this short the test error is higher too. The gap between both is smaller, which is what
-# augmentation is for; a long run is needed to gain from it.
+# In a run this short the test error is higher too. The gap between the two errors is smaller, which is
+# what augmentation is for; a long run is needed to gain from it.
 
 # %%
 base = config_at(FIGURE1, "sample", epochs=25, target=0.0, validation=0.0, lr=0.003)

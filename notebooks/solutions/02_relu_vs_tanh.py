@@ -77,8 +77,8 @@ def train(weights, f, lr, steps):
 # %% [markdown]
 # ## 1. The slope of tanh far from zero
 #
-# The slope falls from 1 % to 0.002 %, about by $e^{-2}$ for each unit of the input. After five layers with
-# input 3, a factor of about $10^{-10}$ is left. Five ReLUs with positive inputs leave the gradient as it is.
+# The slope falls from 1 % to 0.002 %, by a factor of about $e^{-2}$ for each unit of the input. Five layers
+# with input 3 multiply the gradient by about $10^{-10}$. Five ReLUs with positive inputs do not change it.
 
 # %%
 x = torch.tensor([3.0, 6.0]).double()
@@ -92,8 +92,8 @@ pd.DataFrame(table, index=["f'(3)", "f'(6)", "f'(3)^5"]).T.style.format("{:.2g}"
 # %% [markdown]
 # ## 2. Large weights
 #
-# Both layers have 30 times larger weights here. With ReLUs the gradient of $W_1$ grows: the error of the
-# scores goes back through larger weights. With tanh most units are saturated, and it grows much less.
+# The weights of both layers are 30 times larger here. With ReLUs the gradient of $W_1$ grows: the gradient
+# of the scores is multiplied by larger weights. With tanh most units are saturated, and it grows much less.
 
 # %%
 sizes = {}
@@ -115,7 +115,7 @@ Markdown(
 # ## 3. Biases of -100
 #
 # No unit is active for any image. The slope is 0, and so is the gradient of $W_1$ and $b_1$: the layer is
-# dead and stays so. Only the biases of the classes learn. The paper starts many biases at 1.
+# dead and stays dead. Only the biases of the classes learn. The paper starts many biases at 1.
 
 # %%
 weights = start()
@@ -143,8 +143,8 @@ assert torch.allclose(two_layers, X @ (W2 @ W1).T + (W2 @ b1 + b2))
 # ## 5. The same weights for all
 #
 # If the weights of the second layer are equal too, all units have the same gradient and stay the same: the
-# net has one unit. With random weights above they receive different gradients and part. The start must
-# be random somewhere.
+# net in effect has one unit. If the second layer has random weights, the units receive different gradients
+# and become different. The initial weights must be random somewhere.
 
 # %%
 same = start()
@@ -157,10 +157,10 @@ assert equal < 1e-12 < 1e-6 < different
 # %% [markdown]
 # ## 6. Learning rates
 #
-# Steps to a fifth of the loss of a guess, at five rates, 100 steps at most. At the smallest rate both are
-# too slow. At 1 the net with ReLUs diverges, because nothing bounds its activations; tanh still learns.
-# Each at its best rate, both are equally fast: with two layers, the gradient passes only one tanh.
-# The net of Figure 1 has four layers.
+# Steps until the loss is a fifth of that of a guess, at five rates, 100 steps at most. At the smallest rate
+# both nets are too slow. At 1 the net with ReLUs diverges, because nothing bounds its activations; tanh
+# still learns. At their best rates, both are about equally fast: with two layers, the gradient passes through
+# only one tanh. The net of Figure 1 has four layers.
 
 # %%
 rates, target = (0.03, 0.1, 0.3, 1.0, 3.0), np.log(10) / 5

@@ -28,8 +28,7 @@ from alexlib.study import variants, verdicts
 #
 # 2012: both means fall to a tenth of the mean input, to 0.15. torch: both stay at 1.5. The ratio is $1 - p =
 # 0.1$. The first assertion of the last cell fails, because its numbers are those of $p = 0.5$. So does the
-# last one: the factor 0.5 stands for $p = 0.5$. The agreement of the functions with the layers holds for any
-# $p$.
+# last one: the factor 0.5 stands for $p = 0.5$. The functions agree with the layers for any $p$.
 
 # %%
 torch.manual_seed(0)
@@ -46,10 +45,10 @@ pd.DataFrame(means, index=["in training", "in testing"]).T.style.format("{:.2f}"
 # %% [markdown]
 # ## 2. A norm
 #
-# The outputs fall. For large activations the constant $k$ counts little, and the denominator grows like the
-# power $2 \beta = 1.5$ of the activations. The output is then proportional to the power $1 - 1.5 = -0.5$ of
-# them. With $k = 0$ this holds exactly, with a factor of $10^{-0.5} = 0.316$. With $k = 2$ the factor is
-# larger, most of all for map 1, whose neighbours are small.
+# The outputs fall. For large activations the constant $k$ matters little, and the denominator grows like the
+# activations to the power $2 \beta = 1.5$. The output is then proportional to the activations to the power
+# $1 - 1.5 = -0.5$. With $k = 0$ this holds exactly, with a factor of $10^{-0.5} = 0.316$. With $k = 2$ the
+# factor is larger, most of all for map 1, whose neighbours are small.
 
 # %%
 a = torch.tensor([2.0, 2.0, 10.0]).reshape(1, 3, 1, 1)
@@ -85,9 +84,9 @@ pd.DataFrame({"change": table.keys(), "differs in": table.values()}).style.hide(
 # %% [markdown]
 # ## 4. Halving
 #
-# For one layer it is the geometric mean, exactly (after the probabilities are scaled to a sum of 1). The
+# For one layer it is the geometric mean, exactly (after the probabilities are scaled to sum to 1). The
 # logarithm of a softmax is linear in the scores, up to a constant; the mean of the scores over all masks is
-# the score of the halved inputs. The arithmetic mean is another number.
+# the score of the halved inputs. The arithmetic mean is different.
 
 
 # %% tags=["by-hand"]
@@ -132,10 +131,10 @@ print(f"halved net: {distance:.3f}, a single net on average: {single:.3f}")
 # %% [markdown]
 # ## 5. Two seeds
 #
-# With one seed there is no interval: nothing tells how much a run varies over seeds. With three instead of
-# two seeds, and three variants, the interval is about 37 % narrower: the standard error falls by
+# With one seed there is no interval: nothing shows how much a run varies over seeds. With three instead of
+# two seeds, and three variants, the interval is about 37 % narrower: the standard error is multiplied by
 # $\sqrt{2/3}$, and Student's factor falls from 3.18 to 2.45, as there are 6 degrees of freedom instead of 3.
-# (Test images are left out here.)
+# (The variation over test images is left out here.)
 
 # %%
 widths = {}
@@ -154,10 +153,10 @@ print({f"{n} seeds": f"{width:.1f} points" for n, width in widths.items()})
 # ## 6. Your own experiment
 #
 # One of many: two classes of generated images (discs and stripes), 40 for training, a net with two hidden
-# layers. The training error is 0 in both cases: 200 steps on 40 images are enough with dropout, too. Both
-# nets overfit: about 40 % of the test images are wrong. The test errors differ by about one point, in favour
-# of dropout. Three seeds cannot tell whether this holds in general: the interval over test images and seeds
-# would have to leave out zero.
+# layers. The training error is 0 in both cases: 200 steps on 40 images are enough even with dropout. Both
+# nets overfit: about 40 % of the test images are misclassified. The test errors differ by about one point, in
+# favour of dropout. Three seeds cannot tell whether this holds in general: the interval over test images and
+# seeds would have to exclude zero.
 
 
 # %%
@@ -198,8 +197,8 @@ assert all(found[:, 0].max() == 0 and found[:, 1].min() > 25 for found in result
 pd.DataFrame(means, index=["training error, %", "test error, %"]).T.style.format("{:.1f}")
 
 # %% [markdown]
-# The difference by the rule of this study. The variance that comes from the 400 test images is bounded from
-# above, as if the two nets had been tested on different images:
+# The difference by the rule of this study. For the variance from the 400 test images an upper bound is used,
+# the variance if the two nets had been tested on different images:
 
 # %%
 arms = [results[p][:, 1] for p in (0.0, 0.5)]

@@ -27,7 +27,7 @@ from alexlib.data import synthetic
 from alexlib.training import optim
 
 # %% [markdown]
-# What notebook 04 builds by hand. The net has two methods more here, so that exercise 5 can change its first
+# What notebook 04 builds by hand. Here the net has two more methods, so that exercise 5 can change its first
 # two layers.
 
 
@@ -97,11 +97,11 @@ def train_by_hand(net, x, labels, batches, rate):
 # %% [markdown]
 # ## 1. LRN
 #
-# The first output does not change: with $n = 3$, map 3 is no neighbour of map 1. Map 2 nearly vanishes: 0.6
-# instead of 12. Map 3 itself has a smaller output, too: 22 instead of 51.
+# The first output does not change: with $n = 3$, map 3 is not a neighbour of map 1. Map 2 nearly vanishes:
+# 0.6 instead of 12. Map 3 itself also has a smaller output: 22 instead of 51.
 #
-# A map alone has the output $a / (k + \alpha a^2)^{3/4}$. It is largest at $a = \sqrt{2 k / \alpha} = 200$.
-# Above that, a larger activation has a smaller output.
+# A single map has the output $a / (k + \alpha a^2)^{3/4}$. It is largest at $a = \sqrt{2 k / \alpha} = 200$.
+# Above that, a larger activation gives a smaller output.
 
 # %%
 large = {a: lrn(torch.tensor([50.0, 50.0, a]).view(1, 3, 1, 1), n=3).flatten() for a in (200.0, 2000.0)}
@@ -133,7 +133,7 @@ pd.DataFrame({"weights": weights, "macs": pd.Series(macs)}).style.format("{:,.0f
 # ## 3. The update rule
 #
 # The step is shorter. torch's SGD multiplies its whole momentum by the new rate at once. In the rule of the
-# paper, the old velocity was built up at the old rate and stays as long as it was.
+# paper, the velocity that was built up at the old rate is not rescaled.
 
 # %% tags=["by-hand"]
 ends = {}
@@ -188,7 +188,7 @@ pd.DataFrame(curves).rename_axis("step")[::5].style.format(precision=2)
 # ## 5. The other config
 #
 # Layer 1: the norm, then the pool, then the ReLU. Layer 2: the same as before with another alpha, then the
-# spatial norm, then the pool. The weights do not change their names, so those of the library load.
+# spatial norm, then the pool. The names of the weights do not change, so the library's weights can be loaded.
 
 
 # %% tags=["by-hand"]
@@ -210,12 +210,12 @@ with torch.no_grad():
     assert torch.allclose(by_hand(x), library(x), rtol=1e-4, atol=1e-5)
 
 # %% [markdown]
-# The rest of the difference lies in training: colour noise, crops that 32 images share, the rates and the
-# initial weights.
+# The other differences are in training: colour noise, crops shared by 32 images, learning rates and their
+# schedule, biases without decay, conv1 frozen near the end, and the initial weights.
 #
 # ## 6. No answer "none"
 #
-# The probabilities of the softmax have the sum 1, whatever the image is. The highest of 10 is at least 0.1.
+# The softmax probabilities sum to 1, whatever the image is. The highest of 10 is at least 0.1.
 # The net has no way to say that none of its classes fits. A net that was trained on discs and dots takes
 # white stripes for one of them.
 

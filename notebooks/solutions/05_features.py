@@ -27,7 +27,7 @@ from alexlib.study import features
 # %% [markdown]
 # ## 1. A kernel of your own
 #
-# - A wave: *grating*. Turned by 30 degrees: still a *grating*, as the rule holds for each orientation.
+# - A wave: *grating*. Turned by 30 degrees: still a *grating*, as the rule applies to any orientation.
 # - The sum of a horizontal and a vertical wave: *neither*. The rule asks for one orientation.
 # - Red on the left and green on the right: a *grating*, although it is coloured. An edge has one orientation,
 #   and the rule for gratings comes first.
@@ -65,7 +65,7 @@ table.style.hide().format(precision=2)
 # ## 2. A number
 #
 # It is the share of the query's class among all training images, which is chance: 0.1 for ten classes of
-# equal size. The distances do not matter any more.
+# equal size. The distances no longer matter.
 
 
 # %%
@@ -90,8 +90,8 @@ pd.Series(precision, name="precision").rename_axis("k").to_frame().style.format(
 # ## 3. Colour of noise
 #
 # Two thirds: a colour has three dimensions, and two of them are off the grey axis. The probability that p <
-# 0.05 is 5 % if the kernels of both towers are drawn in the same way; that is what p means. So about one run
-# of twenty that learns nothing would seem to have towers of different colour.
+# 0.05 is 5 % if the kernels of both towers are drawn in the same way; that is what p means. So about one in
+# twenty runs that learn nothing would seem to have towers of different colour.
 
 # %%
 torch.manual_seed(0)
@@ -110,8 +110,8 @@ print(f"off the grey axis: {noise.mean():.3f}; nets with p < 0.05: {share:.1%} o
 # %% [markdown]
 # ## 4. Shuffled pixels
 #
-# By pixels nothing changes: a sum of squares has no order. By features almost all neighbours change: a
-# convolution reads pixels that are beside each other.
+# By pixels nothing changes: a sum of squares does not depend on the order of its terms. By features almost
+# all neighbours change: a convolution reads pixels that are next to each other.
 
 
 # %%
@@ -138,7 +138,7 @@ print(f"neighbours by features that are still among the six nearest: {kept:.0%}"
 # %% [markdown]
 # ## 5. Codes without a mean
 #
-# The code becomes worse. All features are positive, so all images lie on one side of most of the axes: the
+# The code becomes worse. No feature is negative, so all images lie on one side of most of the axes: the
 # bit of such an axis is nearly the same for all images and says little. Here the features are made by hand:
 # ten classes, and a ReLU.
 
@@ -163,8 +163,8 @@ pd.DataFrame(found).T.style.format("{:.2f}")
 # %% [markdown]
 # ## 6. Your own experiment
 #
-# They are no better than pixels here: both are a little above chance (0.1). What makes features good is the
-# training. In notebook 05, at the sample scale, the trained net has a precision of about 0.9.
+# They are no better than pixels here: both are a little above chance (0.1). Training is what makes features
+# good. In notebook 05, at the sample scale, the trained net has a precision of about 0.9.
 
 # %%
 six = {"pixels": features.precision(by_pixels, same, 6), "features": features.precision(by_features, same, 6)}

@@ -27,7 +27,7 @@ from alexlib.study.verdicts import Estimate
 #
 # Ten times as many test images make the interval about 10 % narrower, ten times as many runs about 45 %. The
 # larger part of the variance decides: the seeds have $0.5^2 (1/3 + 1/6) = 0.125$, the test images 0.04. No
-# number of runs reduces the part of the images, and no number of images reduces the part of the seeds.
+# number of runs reduces the part from the images, and no number of images reduces the part from the seeds.
 
 # %%
 seeds, images = 0.5**2 * (1 / 3 + 1 / 6), 0.04
@@ -43,9 +43,9 @@ pd.DataFrame({"width, points": width, "relative": relative}).style.format("{:.2f
 # %% [markdown]
 # ## 2. False alarms
 #
-# Student's intervals leave out zero in about 50 of 1,000 cases: this is what 95 % means. With 1.96 there are
-# nearly twice as many, as the standard deviation is estimated from nine runs only (7 degrees of freedom,
-# factor 2.36).
+# Student's intervals do not contain zero in about 50 of 1,000 cases: this is what 95 % means. With 1.96 there
+# are nearly twice as many, because the standard deviation is estimated from only nine runs (7 degrees of
+# freedom, factor 2.36).
 
 # %%
 draws = np.random.default_rng(0).normal(0, 0.5, (4000, 9))
@@ -60,8 +60,8 @@ pd.Series(alarms, name="false alarms").to_frame().style.format("{:.1%}")
 # %% [markdown]
 # ## 3. Seven claims
 #
-# The probability is $1 - 0.95^7 = 30 \%$. After Holm's correction it is at most 5 %. A p-value of an effect
-# of zero is uniform between 0 and 1.
+# The probability is $1 - 0.95^7 = 30 \%$. After Holm's correction it is at most 5 %. The p-value of
+# an effect of zero is uniformly distributed between 0 and 1.
 
 # %%
 p = np.random.default_rng(0).uniform(size=(4000, 7))
@@ -115,8 +115,8 @@ table.style.hide().format(precision=1, na_rep="-")
 # ## 6. Your own experiment
 #
 # Most verdicts stay, but the intervals become wider. A verdict says on which side of zero and of the paper's
-# size an interval lies, and most of these are far from the limits. Most of those that change compare arms of
-# two runs: with one run left, there is no interval.
+# size an interval lies, and most intervals are far from these limits. Most of the verdicts that change
+# compare arms of two runs: with one run left, there is no interval.
 
 
 # %%
