@@ -538,25 +538,14 @@ apart = [f"`{name}` (*{cpu}*)" for name, (cpu, gpu) in both.items() if cpu and g
 Markdown(f"Claims judged by runs on a GPU, with another verdict on CPUs: {', '.join(apart) or 'none'}.")
 
 # %% [markdown]
-# *Figure 2: the baselines on 100 classes; dotted: the rate is lowered.*
-
-# %%
-bases = [row for row in measures.ended(found) if row["variant"] == "baseline"]
-hundred = [row for row in bases if row["scale"] == "miniimagenet"]
-curves = {"baseline": [row["history"] for row in hundred]}
-figure = figures.learning_curves(curves, race.chance(hundred[0])) if hundred else Markdown(NONE)
-if hundred:
-    figure.set_size_inches(9, 2.4)
-figure
-
-# %% [markdown]
 # ### 3.3 The regime, dropout and initial biases
 #
 # A baseline's gap is its test error minus its training error, both in eval mode and centre view. It was not
 # measured in closed blocks.
 
 # %%
-bases = measures.grouped(bases, lambda row: (*measures.place(row), "training" in row))
+plain = [row for row in measures.ended(found) if row["variant"] == "baseline"]
+bases = measures.grouped(plain, lambda row: (*measures.place(row), "training" in row))
 kind = {True: "GPU", False: "CPUs"}
 gaps = [(g[0]["scale"], kind[variants.on_gpu(g[0])], len(g), measures.regime(g)) for g in bases]
 words = {True: "reached", False: "not reached"}
@@ -588,6 +577,17 @@ names[-1] = "halved minus geometric, points"
 table(" | ".join(names), [(row[0], *(f"{value:.3f}" for value in row[1:])) for row in means.values])
 
 # %% [markdown]
+# *Figure 2: the baselines on 100 classes; dotted: the rate is lowered.*
+
+# %%
+hundred = [row for row in plain if row["scale"] == "miniimagenet"]
+curves = {"baseline": [row["history"] for row in hundred]}
+figure = figures.learning_curves(curves, race.chance(hundred[0])) if hundred else Markdown(NONE)
+if hundred:
+    figure.set_size_inches(9, 1.9)
+figure
+
+# %% [markdown]
 # ### 3.4 Size, length, images
 #
 # The paper says larger nets, longer training and more images help (sections 1 and 7). Here each is halved:
@@ -604,7 +604,7 @@ points = scorecard.in_points(e for e in card.values() if not e["claim"].id.endsw
 title = f"The whole interval is above zero for {sum(p['low'] > 0 for p in points)} of {len(points)} effects"
 figure = figures.forest(points, title) if points else Markdown(NONE)
 if points:
-    figure.set_size_inches(9, 0.8 + 0.27 * len(points))
+    figure.set_size_inches(9, 0.8 + 0.23 * len(points))
 figure
 
 # %% [markdown]
@@ -670,22 +670,12 @@ rows = [
 ]
 table("claim | what it says | paper, top-1 | log, top-1 | log, top-5 | what else differs", rows)
 
-# %% [markdown]
-# *Figure 5: some runs of the logs on ILSVRC-2012, ten views.*
-
 # %%
 logs = paper.LOGS[(paper.LOGS.data == "2012 val") & (paper.LOGS.views == "ten")].sort_values(
     "top1", ignore_index=True
 )
 near, top1 = logs.run.isin(paper.CLAIMS["run-scatter"].log_note.split(", ")), 100 * logs.set_index("run").top1
 half = 196 * np.sqrt(logs.top1 * (1 - logs.top1) / paper.CONSTANTS["images_val"].value)
-figure, axis = figures.new_figure(9, 3.4)
-for some, colour, name in ((~near, figures.BLUE, "other runs"), (near, figures.RED, "near-equal runs")):
-    axis.errorbar(100 * logs.top1[some], logs.index[some], xerr=half[some], fmt="o", color=colour, label=name)
-axis.set_yticks(logs.index, logs.run + ": " + logs.differs, fontsize=8.5)
-axis.set(xlabel="top-1 error, %, ILSVRC-2012 validation, ten views; bars: 95 % over images")
-axis.legend()
-figure
 
 # %%
 scatter, overlap, lrn = 100 * logs.top1[near], paper.CLAIMS["overlap"].log, paper.CLAIMS["lrn"].log
@@ -697,6 +687,18 @@ deviation {scatter.std():.2f}). So two single runs must differ by {needed:.2f} p
 **Cross-talk.** Towers that meet in fc8 alone cost {paper.CLAIMS["no-cross-talk"].log:.2f} points, dropping
 all norms {lrn:.2f}; the paper reports only the second. **Data** behind the gains:
 {says["ablation-data"]}.""")
+
+# %% [markdown]
+# *Figure 5: some runs of the logs on ILSVRC-2012, ten views.*
+
+# %%
+figure, axis = figures.new_figure(9, 3.0)
+for some, colour, name in ((~near, figures.BLUE, "other runs"), (near, figures.RED, "near-equal runs")):
+    axis.errorbar(100 * logs.top1[some], logs.index[some], xerr=half[some], fmt="o", color=colour, label=name)
+axis.set_yticks(logs.index, logs.run + ": " + logs.differs, fontsize=8.5)
+axis.set(xlabel="top-1 error, %, ILSVRC-2012 validation, ten views; bars: 95 % over images")
+axis.legend()
+figure
 
 # %% [markdown]
 # ### 4.2 Where the effect of response normalisation comes from
