@@ -114,7 +114,7 @@ def counted(entries):
 
 
 # %% [markdown]
-# **Results.** First the claims that the protocol names as primary.
+# **Results.** The claims that the protocol names as primary (pp: percentage points; x: a ratio):
 
 
 # %%
@@ -142,9 +142,11 @@ n_gpu = sum(len(done[block.id]) for block in small if block.gpu)
 primary = [entry for entry in empirical if entry["claim"].primary]
 n_log = sum(entry["claim"].section == "log" for entry in card.values())
 lines = [result(entry, entry["lines"][0]) for entry in primary if entry["lines"]]
-size = {"-": "gives no size"}
-said = [f"{name} {ours}, paper {size.get(p, p)}: *{told}*" for name, p, _, ours, *_, told in lines]
-Markdown(f"""{len(lines)} of {len(primary)} were tested: {"; ".join(said)}.
+said = {f"`{entry['claim'].id}`": entry["claim"].statement.removesuffix(".") for entry in primary}
+whole = {ord(" "): "\N{NO-BREAK SPACE}"}
+rows = [(f"{said[x[0]]} ({x[0]})", x[1], x[3].translate(whole), x[-1].translate(whole)) for x in lines]
+summary = table("primary claim | paper | here (95 %) | verdict", rows)
+Markdown(f"""{summary.data}
 
 In all there are {len(card)} claims, {n_log} of them from the authors' logs alone. {len(facts)} are facts,
 counted from the net: {counted(facts)}. Of the {len(empirical)} that need runs: {counted(empirical)}. {state}
@@ -345,7 +347,7 @@ results("relu-speed", "relu-architectures")
 # (black: ReLU, blue: tanh; dashed: the target).*
 
 # %%
-figure, axes = figures.new_figure(9, 2.1, 1, max(1, len(nets)), sharex=True, sharey=True, squeeze=False)
+figure, axes = figures.new_figure(9, 1.9, 1, max(1, len(nets)), sharex=True, sharey=True, squeeze=False)
 for axis, stack in zip(axes[0], nets, strict=False):
     for row in chain(*nets[stack]):
         curve = [0.9, *(epoch["train_top1"] for epoch in row["history"])]
@@ -631,7 +633,7 @@ results("colour-towers")
 
 # %%
 epochs = [e for row in found if row["study"] == "05_towers" for e in row["history"]]
-figure, axis = figures.new_figure(9, 1.8)
+figure, axis = figures.new_figure(9, 1.6)
 for i, tower in enumerate(("tower 1", "tower 2")):
     means = [epoch["colour"]["means"][i] for epoch in epochs]
     axis.plot([e["step"] for e in epochs], means, color=figures.COLOURS[tower], label=tower)
@@ -692,7 +694,7 @@ all norms {lrn:.2f}; the paper reports only the second. **Data** behind the gain
 # *Figure 5: some runs of the logs on ILSVRC-2012, ten views.*
 
 # %%
-figure, axis = figures.new_figure(9, 3.0)
+figure, axis = figures.new_figure(9, 2.8)
 for some, colour, name in ((~near, figures.BLUE, "other runs"), (near, figures.RED, "near-equal runs")):
     axis.errorbar(100 * logs.top1[some], logs.index[some], xerr=half[some], fmt="o", color=colour, label=name)
 axis.set_yticks(logs.index, logs.run + ": " + logs.differs, fontsize=8.5)
