@@ -17,8 +17,8 @@ TABLES = Path(__file__).parent / "tables"
 
 # The layers with weights (3.2, 3.5, Figure 2; layers-145.cfg), both towers together. weight_shape:
 # its inputs are those that one kernel reads. output: channels, height, width. macs: multiply-adds
-# of the forward pass of one image, padding included. reads: its "own" tower only, or "both".
-# init_std_source: the source's (the paper: 0.01). caption: neurons in the caption of Figure 2.
+# of the forward pass of one image, padding included. init_std_source: the source's (the paper:
+# 0.01). caption: neurons in the caption of Figure 2.
 LAYERS = pd.read_csv(TABLES / "layers.csv", index_col="name")
 for column in ("weight_shape", "output"):
     LAYERS[column] = [tuple(int(size) for size in cell.split("x")) for cell in LAYERS[column]]

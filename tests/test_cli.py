@@ -1,8 +1,6 @@
 """The command line: what commands print and return; training itself is tested elsewhere."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from test_prepare import make_set
 from torchvision.models import alexnet
 
 from alexlib import __main__, report
-from alexlib.config import ROOT, runs_root
+from alexlib.config import runs_root
 from alexlib.study import jobs, records, runs
 
 
@@ -133,11 +131,3 @@ def test_a_notebook_that_fails_does_not_stop_the_others(command, monkeypatch):
     monkeypatch.setattr(report, "run", lambda *_: next(done))
     code, output, errors = command("report", "all")
     assert code == 1 and output == "a.ipynb\nb.ipynb\n" and "boom" in errors
-
-
-def test_threads_that_wait_sleep_and_neither_help_nor_a_report_needs_torch():
-    code = "import os, sys, alexlib.__main__, alexlib.report\n"
-    code += "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
-    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
-    found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
-    assert found == "PASSIVE False\n"

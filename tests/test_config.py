@@ -38,14 +38,6 @@ def test_source2012_has_the_numbers_of_the_source():
     assert rates == {"weights": found["lr"], "biases": found["lr"] * found["bias_lr_factor"]}
 
 
-def test_each_difference_can_be_set_alone():
-    changes = PAPER.changes(SOURCE2012)
-    for field, (mine, theirs) in changes.items():
-        assert PAPER.replace(**{field: theirs}).changes(PAPER) == {field: (theirs, mine)}
-    everything = {field: theirs for field, (_, theirs) in changes.items()}
-    assert PAPER.replace("source2012", **everything) == SOURCE2012
-
-
 @pytest.mark.parametrize("name", SCALES)
 def test_config_at_has_the_fields_of_the_scale(name):
     entry = tomllib.loads((config.TABLES / "scales.toml").read_text())[name]

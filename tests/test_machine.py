@@ -65,12 +65,17 @@ def test_auto_is_resolved_once_and_kept(monkeypatch, tmp_path, speedup, chosen):
     pick_precision.cache_clear()
 
 
-def test_emulated_bfloat16_is_not_chosen():
+def test_emulated_bfloat16_is_not_chosen(tmp_path):
     """oneDNN computes bfloat16 on AVX2 too, many times slower."""
     code = "from alexlib.training.machine import pick_precision; print(pick_precision())"
-    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-    found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
-    assert found == "fp32\n"
+    emulated = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    assert in_python(code, tmp_path, **emulated) == "fp32"
+
+
+def test_threads_that_wait_sleep_and_neither_help_nor_a_report_needs_torch(tmp_path):
+    code = "import os, sys, alexlib.__main__, alexlib.report\n"
+    code += "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    assert in_python(code, tmp_path) == "PASSIVE False"
 
 
 @pytest.fixture

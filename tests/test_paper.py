@@ -1,8 +1,6 @@
 """The paper's data against arithmetic, the 2012 logs and the configs."""
 
-import math
 import pydoc
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,20 +12,6 @@ from alexlib.study.scorecard import RULES
 from alexlib.study.variants import VARIANTS
 
 LOGS = paper.LOGS.set_index(["run", "views"])
-
-
-def test_layers_follow_from_their_shapes():
-    weights = LAYERS.weight_shape.map(math.prod)
-    channels, height, width = (LAYERS.output.str[i] for i in range(3))
-    assert (LAYERS.neurons == channels * height * width).all()
-    assert (LAYERS.parameters == weights + channels).all()
-    assert (LAYERS.macs == weights * height * width).all()
-    assert (LAYERS.weight_shape.str[0] == channels).all()
-    totals = LAYERS[["parameters", "macs", "neurons"]].sum()
-    assert tuple(totals) == (60_965_224, 724_406_816, 659_272)
-    for below, layer in pairwise(LAYERS.index[:5]):
-        share = 2 if LAYERS.reads[layer] == "own" else 1
-        assert LAYERS.weight_shape[layer][1] * share == channels[below]
 
 
 def test_printed_numbers_are_logs_and_their_differences():
