@@ -13,28 +13,10 @@ from alexlib import commands
 from alexlib.commands import OnError, Scale, fields_of, pairs
 from alexlib.config import scale_of
 
-
-class Commands(typer.core.TyperGroup):
-    """After a user error: one line and status 2. After Ctrl-C: status 130."""
-
-    def invoke(self, ctx):
-        try:
-            return super().invoke(ctx)
-        except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except ExceptionGroup as failed:
-            print(f"error: {failed.message}", file=sys.stderr)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt as stop:
-            print(*stop.args or ["stopped"], file=sys.stderr)
-            raise typer.Exit(130) from None
-
-
 options = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
 options["pretty_exceptions_enable"] = False
 
-app = typer.Typer(help="AlexNet (2012), reproduced.", cls=Commands, **options)
+app = typer.Typer(help="AlexNet (2012), reproduced.", **options)
 data = typer.Typer(help="Download and pack images.", **options)
 app.add_typer(data, name="data")
 for command in (commands.study, commands.protocol, commands.runs, commands.compare):
@@ -167,13 +149,20 @@ def pack(
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run the command line; ends with SystemExit."""
+    """Run the command line; ends with SystemExit, with status 2 after a user error."""
     words = sys.argv[1:] if words is None else list(words)
     for i, word in enumerate(words):  # typer has no repeated options with two values: join them
         if word in ("-p", "--set") and "=" not in "".join(words[i + 1 : i + 2]):
             words[i + 1 : i + 3] = ["=".join(words[i + 1 : i + 3])]
     sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold any bytes
-    app(words, prog_name="python -m alexlib")
+    try:
+        app(words, prog_name="python -m alexlib")
+    except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ExceptionGroup as failed:
+        print(f"error: {failed.message}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

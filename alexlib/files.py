@@ -1,4 +1,4 @@
-"""Locks and writing, also on file systems that lack some operations."""
+"""Locks, writing and imports, also where a file system or an installation lacks something."""
 
 import errno
 import os
@@ -23,9 +23,16 @@ def try_writing(folder: Path, variable: str) -> None:
         raise OSError(text) from None
 
 
+def imported(name: str, packages: str):
+    """An optional library. ModuleNotFoundError: says which packages to install."""
+    try:
+        return __import__(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}: pip install {packages}") from error
+
+
 def lock(file: Path, waiting: str = "", kind=FileLock):
     """Acquire a lock, for use in `with`; prints `waiting` if another process has it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     found = kind(file)
     try:
         return found.acquire(blocking=False)

@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from alexlib.config import PAPER
-from alexlib.files import atomic_write
-from alexlib.models import build, fast
+from alexlib.files import atomic_write, imported
+from alexlib.models import build
 from alexlib.models.layers import Dropout
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
@@ -31,7 +31,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")  # in checkpoints, keys o
 
 def caffe(file: Path, config=CAFFE) -> dict:
     """`bvlcalexnet` of the ONNX Model Zoo: the paper's net, trained without colour noise."""
-    onnx = imported("onnx")
+    onnx = imported("onnx", "onnx onnxruntime")
     try:
         graph = onnx.load(file, load_external_data=False).graph
     except Exception as error:  # damaged bytes can raise almost anything
@@ -189,14 +189,11 @@ def dropout_factors(model: nn.Module) -> dict[str, float]:
 
 
 class _Whole(nn.Module):
-    """From pixels to probabilities, with plain stages."""
+    """From pixels to probabilities."""
 
     def __init__(self, net):
         super().__init__()
         self.model = copy.deepcopy(net.model).cpu()
-        for stage in self.model.modules():
-            if type(stage).__module__ == fast.__name__:
-                stage.__class__ = type(stage).__bases__[-1]
         self.mean, self.std = net.mean.permute(2, 0, 1), net.std
 
     def forward(self, pixels):
@@ -204,7 +201,7 @@ class _Whole(nn.Module):
 
 
 def _onnx(net) -> tuple[bytes, str]:
-    onnx, runtime = imported("onnx"), imported("onnxruntime")
+    onnx, runtime = (imported(name, "onnx onnxruntime") for name in ("onnx", "onnxruntime"))
     pixels = torch.randint(256, (3, *net.mean.shape), dtype=torch.uint8)
     x, out = pixels.permute(0, 3, 1, 2).float(), io.BytesIO()
     names = {"input_names": ["pixels"], "output_names": ["probabilities"]}
@@ -220,11 +217,3 @@ def _onnx(net) -> tuple[bytes, str]:
     if not gap < 1e-4:
         raise ArithmeticError(f"onnxruntime gets probabilities that differ by {gap:.1e}")
     return contents, f"onnxruntime's probabilities differ from this net's by at most {gap:.1e}"
-
-
-def imported(name: str):
-    """An optional library. ModuleNotFoundError: says how to install it."""
-    try:
-        return __import__(name)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}: pip install onnx onnxruntime") from error

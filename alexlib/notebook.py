@@ -39,7 +39,10 @@ def parameters(names: dict, **options) -> dict | None:
         ValueError: an unknown name, or a value of another type than the annotation or the default.
     """
     cells = names.get("In") or [Path(names["__file__"]).read_text("utf-8")]
-    kinds = {name: kind for name, kind in _annotated(cells).items() if name in names}
+    # Jupyter keeps no annotations with Python 3.14: they are read from the code.
+    nodes = [node for node in _statements(cells) if isinstance(node, ast.AnnAssign)]
+    kinds = {ast.unparse(node.target): ast.unparse(node.annotation) for node in nodes}
+    kinds = {name: kind for name, kind in kinds.items() if name in names and kind in KINDS}
     given = {name: names[name] for name in kinds}
     if given.get("options") is RETURNED.get("options", kinds):  # the cell is run again
         given["options"] = RETURNED["given"]
@@ -112,13 +115,6 @@ def options_of(cells: list[str]) -> dict:
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "parameters":
             return {word.arg: ast.literal_eval(word.value) for word in call.keywords}
     return {}
-
-
-def _annotated(cells: list[str]) -> dict[str, str]:
-    """The types of annotated variables in code; Jupyter keeps none of them with Python 3.14."""
-    nodes = [node for node in _statements(cells) if isinstance(node, ast.AnnAssign)]
-    found = {ast.unparse(node.target): ast.unparse(node.annotation) for node in nodes}
-    return {name: kind for name, kind in found.items() if kind in KINDS}
 
 
 def _statements(cells: list[str]) -> Iterator[ast.stmt]:

@@ -9,11 +9,10 @@ in notes about learning rates and final errors. This study computed or measured 
 import tomllib
 from collections import namedtuple
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
-TABLES = Path(__file__).parent / "tables"
+from alexlib.config import TABLES
 
 # The layers with weights (3.2, 3.5, Figure 2; layers-145.cfg), both towers together. weight_shape:
 # its inputs are those that one kernel reads. output: channels, height, width. macs: multiply-adds

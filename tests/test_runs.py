@@ -291,7 +291,7 @@ def test_the_protocol_is_carried_out_and_nothing_is_done_twice(monkeypatch, fold
     rows = runs.read()
     runs.carry_out(["try"], jobs=1)
     assert runs.read() == rows
-    with pytest.raises(ValueError, match="valid ones: try"):
+    with pytest.raises(ValueError, match="expected one of try"):
         runs.carry_out(["nothing"])
     monkeypatch.setattr(runs.prepare, "load", lambda *_: (train, train))
     monkeypatch.setattr(runs, "make_all", None)

@@ -12,6 +12,7 @@ from torchvision import datasets
 
 from alexlib.data.images import EXTENSIONS, read_file
 from alexlib.data.packing import LAYOUT
+from alexlib.files import imported
 
 LABELS = ("label", "cls", "labels", "class", "fine_label", "target")  # columns, the first counts
 OTHER_TASKS = ("celeba", "cityscapes", "kitti", "widerface")  # of torchvision: without a class
@@ -151,14 +152,10 @@ def from_hugging_face(source: str, side: int) -> dict[str, Stream]:
 
     The test part is "test", or "validation" where "test" is missing or has no labels.
     """
-    try:
-        from datasets import load_dataset
-    except ModuleNotFoundError as error:
-        needed = f"to read {source}, install the package `datasets`: pip install alexlib[data]"
-        raise ModuleNotFoundError(needed) from error
+    library = imported("datasets", "alexlib[data]")
     try:
         with TemporaryDirectory() as cache:  # streaming needs it for a lock only
-            found = load_dataset(source, streaming=True, cache_dir=cache)
+            found = library.load_dataset(source, streaming=True, cache_dir=cache)
         parts = [part for part in ("test", "validation", "val", "valid") if part in found]
         if "train" not in found or not parts:
             raise ValueError(f"expected train and test or validation, its parts are {[*found]}")

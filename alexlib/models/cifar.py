@@ -10,13 +10,9 @@ from alexlib.models.layers import ACTIVATIONS, LocalResponseNorm
 # Layers of each net: kind, kernels or units (None: one for each class), standard deviation of the
 # initial weights, pool after the layer. From layers-19pct.cfg, layers-conv-local-13pct.cfg and
 # layers-80sec.cfg of cuda-convnet.
+CONVS = ("conv", 32, 0.0001, "max"), ("conv", 32, 0.01, "avg"), ("conv", 64, 0.01, "avg")
 STACKS = {
-    "four-layer": (
-        ("conv", 32, 0.0001, "max"),
-        ("conv", 32, 0.01, "avg"),
-        ("conv", 64, 0.01, "avg"),
-        ("fc", None, 0.01, None),
-    ),
+    "four-layer": (*CONVS, ("fc", None, 0.01, None)),
     "local": (
         ("conv", 64, 0.0001, "max"),
         ("conv", 64, 0.01, "max"),
@@ -24,13 +20,7 @@ STACKS = {
         ("local", 32, 0.04, None),
         ("fc", None, 0.01, None),
     ),
-    "80-seconds": (
-        ("conv", 32, 0.0001, "max"),
-        ("conv", 32, 0.01, "avg"),
-        ("conv", 64, 0.01, "avg"),
-        ("fc", 64, 0.1, None),
-        ("fc", None, 0.1, None),
-    ),
+    "80-seconds": (*CONVS, ("fc", 64, 0.1, None), ("fc", None, 0.1, None)),
 }
 
 POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}

@@ -58,8 +58,9 @@ class _Fused(nn.Sequential):
 
 
 def _plain(x) -> bool:
-    """Whether the plain stages are used: for float64, for shapes alone, under torch.compile."""
-    return x.dtype == torch.float64 or x.is_meta or torch.compiler.is_compiling()
+    """Whether the plain stages are used: for float64, for shapes alone, when torch compiles."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # compiled, or exported
+    return traced or x.dtype == torch.float64 or x.is_meta
 
 
 def _triton(x, half: int):

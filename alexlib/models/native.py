@@ -69,6 +69,5 @@ def _compiled(compiler: list[str], file: Path) -> ctypes.CDLL:
         run([*compiler, *LINK, "-o", made, compiled, "-lm"])
         library = ctypes.CDLL(str(made))  # stays loaded when its file is deleted
         with suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(file, lambda out: out.write(made.read_bytes()))
     return library

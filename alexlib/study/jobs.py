@@ -123,8 +123,7 @@ def run(job: Job, train: Images, test: Images, *, device="cpu", name=None, progr
             if not (folder / MODEL).exists():
                 save_model(folder, model)
             if trained_now:
-                save = partial(np.savez_compressed, **found)
-                atomic_write(folder / "test.npz", save)
+                atomic_write(folder / "test.npz", partial(np.savez_compressed, **found))
                 row = row_of(job.as_dict(), train, test, folder, history, about)
                 _write_json(folder / "row.json", row)
     row, found = from_first(_kept(folder) if rank() == 0 else None)
@@ -164,12 +163,6 @@ def opened(job: Job, train: Images, test: Images, device: str = "cpu") -> Run | 
     return run(job, train, test, device=device, progress=False) if row.exists() else None
 
 
-def _net(job: Job, device: str):
-    """The net of a job with the initial weights of its seed; divided if there are two devices."""
-    torch.manual_seed(job.seed)
-    return build(job.config, device.split(",") if "," in device else None)
-
-
 def _held_out(job: Job, train: Images) -> tuple[Images, Images]:
     """The training images without the held-out ones, and the held-out ones."""
     fraction = job.config.train.validation
@@ -183,7 +176,9 @@ def _trained(job: Job, train: Images, folder: Path, device="cpu", progress=True,
         if not (folder / "config.json").exists():
             _write_json(folder / "provenance.json", provenance(device))
         describe(folder, job.as_dict(), train)
-    model, fitted, val = _net(job, device), *_held_out(job, train)
+    torch.manual_seed(job.seed)  # of the initial weights
+    model = build(job.config, device.split(",") if "," in device else None)
+    fitted, val = _held_out(job, train)
     if (folder / "row.json").exists() and not (folder / checkpoint.LAST).exists():  # deleted
         if Job.of(row := _kept(folder)[0]) != job:
             raise ValueError(f"{folder} has another run: give this run another name")

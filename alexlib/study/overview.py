@@ -27,24 +27,20 @@ def listing(**wanted) -> pd.DataFrame:
     Args:
         wanted: values of columns, e.g. study="03_ablations", scale="sample"; None: any.
     """
-    here = {}
+    recorded, folders = measures.trained(records.read_all()), {}
+    found = {(Job.of(row), row["started"]): row for row in recorded}
     for file in sorted(runs_root().glob("*/config.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):  # not a complete run folder
             row = _row_in(file.parent)
-            here[Job.of(row), row["started"]] = row, file.parent.name
-
-    found = {}
-    for row in measures.trained(records.read_all()):
-        found[Job.of(row), row["started"]] = row
-    for key, (row, _) in here.items():
-        found.setdefault(key, row)
+            key = Job.of(row), row["started"]
+            folders[key] = file.parent.name
+            found.setdefault(key, row)
 
     table = records.rows(list(found.values()))
     table["of"] = [job.config.train.epochs for job, _ in found]
-    table["folder"] = [here[key][1] if key in here else "" for key in found]
+    table["folder"] = [folders.get(key, "") for key in found]
     table["name"] = [
-        here[key][1] if key in here else run_name(key[0], row["data"]["train"])
-        for key, row in found.items()
+        folders.get(key) or run_name(key[0], row["data"]["train"]) for key, row in found.items()
     ]
     table["note"] = np.where(table.diverged, "diverged", "")
     table.loc[["superseded" in row for row in table.row], "note"] = "superseded"

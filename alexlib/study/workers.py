@@ -16,6 +16,7 @@ from joblib import cpu_count, effective_n_jobs
 from tqdm import tqdm
 
 from alexlib.config import reports_root, runs_root
+from alexlib.files import imported
 from alexlib.progress import bar
 from alexlib.training import Stop
 
@@ -76,7 +77,11 @@ def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
     command = [sys.executable, "-c", WORKER.format(sys.path)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "ALEXLIB_WORKER": "1"}
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}
-    left = iter(calls)  # the drivers share it
+    left, started = iter(calls), []  # the drivers share both
+
+    def stop_all() -> None:
+        for worker in started:
+            worker.terminate()  # as SIGTERM does: training saves a checkpoint
 
     def drive(done: tqdm) -> list[Exception]:
         """Have a worker make calls until none is left; if it is killed, the next one continues."""
@@ -86,41 +91,26 @@ def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
                 break
             if not worker:
                 worker = subprocess.Popen(command, **options)
-                stop.workers.append(worker)
+                started.append(worker)
             try:
                 pickle.dump(call, worker.stdin)
                 worker.stdin.flush()
                 error = pickle.load(worker.stdout)
             except (OSError, EOFError, pickle.UnpicklingError):  # the worker has ended
+                worker.communicate()
                 worker = None
                 text = "the worker was killed, perhaps for lack of memory: try fewer at a time"
                 error = OSError(text)
                 error.add_note(_name(call))
             errors += [error] if error else []
             done.update()
+        if worker:
+            worker.communicate()  # closes its stdin, which ends it
         return errors
 
     shown = {"desc": "runs", "total": len(calls), "unit": "run"}
-    with _StopWorkers() as stop, bar(**shown) as done, ThreadPoolExecutor(workers) as pool:
+    with Stop(then=stop_all) as stop, bar(**shown) as done, ThreadPoolExecutor(workers) as pool:
         return [error for errors in pool.map(drive, [done] * workers) for error in errors]
-
-
-class _StopWorkers(Stop):
-    """Passes SIGINT and SIGTERM on to the workers as SIGTERM; on exit, waits for them to end."""
-
-    def __init__(self):
-        super().__init__()
-        self.workers = []
-
-    def _ask(self, *signal_and_frame) -> None:
-        super()._ask(*signal_and_frame)
-        for worker in self.workers:
-            worker.terminate()
-
-    def __exit__(self, *_) -> None:
-        for worker in self.workers:
-            worker.communicate()  # closes its stdin, which ends it
-        super().__exit__(None)
 
 
 def work() -> None:
@@ -143,13 +133,9 @@ def _on_cluster(calls: list[Callable], scheduler: str) -> list[Exception]:
     A call whose worker is lost is made again by another one: a run resumes from its checkpoint. If
     four workers are lost with one call, it fails. (joblib's backend for Dask would wait forever.)
     """
-    try:
-        from distributed import Client, as_completed
-    except ModuleNotFoundError:
-        text = "a scheduler needs dask.distributed: pip install 'alexlib[cluster]'"
-        raise ModuleNotFoundError(text) from None
+    dask = imported("distributed", "'alexlib[cluster]'")
     folders = {"ALEXLIB_RUNS": str(runs_root()), "ALEXLIB_REPORTS": str(reports_root())}
-    with Client(scheduler) as client:
+    with dask.Client(scheduler) as client:
         threads = client.nthreads().values()
         if not threads:
             print(f"{scheduler} has no workers yet: the runs wait for them", file=sys.stderr)
@@ -158,7 +144,7 @@ def _on_cluster(calls: list[Callable], scheduler: str) -> list[Exception]:
             raise ValueError(f"{text} draw from the same random numbers")
         futures = {client.submit(_on_dask, call, folders, pure=False): call for call in calls}
         errors = []
-        for future in bar(iterable=as_completed(futures), total=len(calls), unit="run"):
+        for future in bar(iterable=dask.as_completed(futures), total=len(calls), unit="run"):
             if lost := future.exception():
                 lost.add_note(_name(futures[future]))
             errors.append(lost or future.result())

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -68,11 +70,13 @@ class Stop:
     `Stop` does nothing if not `wanted` or outside the main thread. Ignored signals stay ignored.
     """
 
-    def __init__(self, wanted: bool = True):
+    def __init__(self, wanted: bool = True, then: Callable = lambda: None):
+        """`then` is called after each signal."""
         here = wanted and threading.current_thread() is threading.main_thread()
         found = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM) if here}
         self.handlers = {n: h for n, h in found.items() if h not in (signal.SIG_IGN, None)}
         self.asked, self.first = None, {}  # the last signal; when each came first
+        self.then = then
 
     def __enter__(self):
         for number in self.handlers:
@@ -84,13 +88,11 @@ class Stop:
         if now - self.first.setdefault(number, now) > 1:
             signal.signal(number, self.handlers[number])
             signal.raise_signal(number)
-
-    def _restore(self) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+        self.then()
 
     def __exit__(self, error, *_) -> None:
-        self._restore()
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
         if self.asked and error is None:
             self.leave()
 
@@ -99,17 +101,18 @@ class Stop:
         raise SystemExit(143) if self.asked == signal.SIGTERM else KeyboardInterrupt
 
 
-class Progress:
+class Progress(AbstractContextManager):
     """A tqdm bar over images, and lines that stay; silent in workers and on ranks above 0.
 
     Only terminals and notebooks get the bar; notebooks also get a learning curve. One line says
     where it runs (`about`), the others are about epochs; a text in `wanted` begins the only line.
     """
 
-    def __init__(self, wanted: bool | str, batch: int, steps: int, done: int):
+    def __init__(self, wanted: bool | str, about: str, batch: int, steps: int, done: int):
+        """`about` says where the net is trained; `done`: the steps before this call."""
         self.silent = not wanted or rank() > 0 or "ALEXLIB_WORKER" in os.environ
-        self.prefix = wanted if isinstance(wanted, str) else ""
-        self.batch, self.last, self.about, self.errors, self.curve = batch, "", "", [], OneOutput()
+        self.prefix, self.last = wanted if isinstance(wanted, str) else "", ""
+        self.batch, self.about, self.errors, self.curve = batch, about, [], OneOutput()
         self.lines = sys.stdout if in_notebook() else sys.stderr
         self.bar = bar(
             desc=self.prefix.rstrip(": "),
@@ -118,18 +121,10 @@ class Progress:
             unit=" images",
             disable=self.silent,
         )
-
-    def begin(self, about: str) -> "Progress":
-        """For use in `with`; `about` says where the net is trained."""
-        self.about = about
-        if not self.prefix and self.bar.n < self.bar.total:
-            self.line(self.about)
-            if self.bar.total < FEW_STEPS * self.batch:
-                self.line(f"{self.bar.total // self.batch} steps {FEW}")
-        return self
-
-    def __enter__(self):
-        return self
+        if not self.prefix and done < steps:
+            self.line(about)
+            if steps < FEW_STEPS:
+                self.line(f"{steps} steps {FEW}")
 
     def __exit__(self, *_) -> None:
         self.bar.close()

@@ -85,8 +85,8 @@ def fit(
     checkpoints = Checkpoints(folder, model, optimizer, config, seed, train)
     history, begun = checkpoints.resume()
     totals, net, check = Totals(**begun), machine.ready(model, config, batch), LossCheck(config)
-    bar = Progress(progress, batch, epochs * steps, len(history) * steps + totals.batches)
-    with bar.begin(machine.describe(model, t.precision)), Stop(folder is not None) as stop:
+    about, done = machine.describe(model, t.precision), len(history) * steps + totals.batches
+    with Progress(progress, about, batch, epochs * steps, done) as bar, Stop(bool(folder)) as stop:
         while len(history) < epochs and not optim.finished(t, history):
             epoch, started = len(history), time.perf_counter() - totals.seconds
             lr, bias_lr = optim.learning_rates(t, history)
