@@ -511,23 +511,17 @@ def split(effect):
 
 
 # %%
-def in_errors(one, other, variance=None):
-    """The difference of two effects on the same test images, in standard errors.
-
-    variance: over seeds, by default that of each kind of device.
-    """
+def in_errors(one, other, seeds):
+    """The difference of two effects on the same test images, in standard errors; seeds: their part."""
     images, _ = measures.image_part([*split(one), *split(other)], "top1", weights=(1, -1, -1, 1))
-    seeds = one["estimate"].seeds + other["estimate"].seeds
-    if variance:
-        seeds = variance * sum(1 / n for n in (*one["n"], *other["n"]))
     return abs(one["value"] - other["value"]) / np.sqrt(seeds + images)
 
 
-# %%
 def twice(one, other):
     """A line of the table: the same effect, measured twice."""
-    apart, errors = f"{one['value'] - other['value']:.2f}", f"{in_errors(one, other):.1f}"
-    return f"`{one['variant']}`", *measured(one), *measured(other), apart, errors
+    seeds, apart = one["estimate"].seeds + other["estimate"].seeds, one["value"] - other["value"]
+    errors = f"{in_errors(one, other, seeds):.1f}"
+    return f"`{one['variant']}`", *measured(one), *measured(other), f"{apart:.2f}", errors
 
 
 rows = [twice(first[name], second[name]) for name in first if name in second]
@@ -678,6 +672,9 @@ rows = [
     (f"`{c.id}`", c.statement, pp(c.paper, ""), pp(c.log, ""), pp(top5, ""), c.log_note) for c, top5 in rows
 ]
 table("claim | what it says | paper, top-1 | log, top-1 | log, top-5 | what else differs", rows)
+
+# %% [markdown]
+# How much near-equal runs differ, and what else the logs say:
 
 # %%
 logs = paper.LOGS[(paper.LOGS.data == "2012 val") & (paper.LOGS.views == "ten")].sort_values(
@@ -867,13 +864,17 @@ said = ", ".join(others) or "none"
 Markdown(f"""The test error scatters by {scatter[0]} points on CPUs and by {scatter[1]} on a GPU. With the
 scatter of both together, {scatter[2]}, the verdicts on top-1 errors would differ for: {said}.""")
 
+# %% [markdown]
+# With this scatter, the effects that were measured twice (3.2) differ as follows:
+
 # %%
-wide = {name: in_errors(first[name], second[name], pools[2].seeds) for name in first if name in second}
+both = {name: (first[name], second[name]) for name in first if name in second}
+part = {name: pools[2].seeds * sum(1 / n for e in pair for n in e["n"]) for name, pair in both.items()}
+wide = {name: in_errors(*pair, part[name]) for name, pair in both.items()}
 name = max(wide, key=wide.get, default="")
 chance = 1 - (1 - 2 * student.sf(wide.get(name, 0), pools[2].df)) ** len(wide)
-text = f"""Of the {len(wide)} effects that were measured twice (3.2), `{name}` differs most: with this scatter
-by {wide.get(name, 0):.1f} standard errors. By chance, one of {len(wide)} independent ones would differ as much
-in {chance:.0%} of studies."""
+text = f"""`{name}` most, by {wide.get(name, 0):.1f} standard errors. By chance, one of {len(wide)}
+independent effects would differ as much in {chance:.0%} of studies."""
 Markdown(text if wide else NONE)
 
 # %% [markdown]
