@@ -180,7 +180,7 @@ def test_shards_become_the_same_pack_as_their_files(tmp_path, monkeypatch, kind)
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert load(tmp_path / "shards")[0].pack == found[0].pack, "opens the pack"
     shutil.rmtree(runs_root() / "packs")
-    with pytest.raises(ModuleNotFoundError, match=r"pip install alexlib\[data\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'alexlib\[data\]'"):
         load(tmp_path / "shards")
 
 

@@ -152,7 +152,7 @@ def from_hugging_face(source: str, side: int) -> dict[str, Stream]:
 
     The test part is "test", or "validation" where "test" is missing or has no labels.
     """
-    library = imported("datasets", "alexlib[data]")
+    library = imported("datasets", "'alexlib[data]'")
     try:
         with TemporaryDirectory() as cache:  # streaming needs it for a lock only
             found = library.load_dataset(source, streaming=True, cache_dir=cache)

@@ -87,7 +87,7 @@ def carry_out(blocks: list[str] | None = None, jobs: int = 2, device: str = "cpu
     torch.set_num_threads(1)
     open_ones = [block for block in BLOCKS if block.variants and not block.closed]
     known = {block.id: block for block in open_ones if block.gpu == (device != "cpu")}
-    for block in [lookup(known, name, "block") for name in blocks or known]:
+    for block in [lookup(known, name, f"{device} block") for name in blocks or known]:
         scale = SCALES[block.scale]
         train, test = prepare.load(scale.source, scale.side_for(block.base))
         if [train.fingerprint, test.fingerprint] != block.data:
