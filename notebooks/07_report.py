@@ -312,7 +312,7 @@ def hours(some):
 sums = [(*key, len(some), hours(some)) for key, some in spent.groupby(["what", "device"])]
 sums = pd.DataFrame(sums, columns=["what", "device", "number", "hours"])
 sums = pd.concat([sums, *(pd.read_csv(file)[[*sums]] for file in place.glob("abandoned.csv"))])
-sums["what"] = sums.what.str.partition(":")[0]  # the file says why
+sums["what"] = sums.what.str.split(":").str[0]  # the file says why
 sums = sums.groupby(["what", "device"], as_index=False, sort=False).sum()
 sums["kWh"] = sums.hours * np.where(sums.device.str.endswith("threads"), core_watts, gpu_watts) / 1000
 
