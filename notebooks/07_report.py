@@ -125,7 +125,7 @@ def arms_at(scale, measure=measures.test_error, gpu=False):
     return [[*map(measure, arm)] for arm in measures.grouped(ended, lambda r: (r["study"], r["variant"]))]
 
 
-def contrast(arms, weights=(1, -1), measure=measures.test_error, views="ten"):
+def contrast(arms, weights, measure=measures.test_error, views="ten"):
     """A contrast of the errors or gaps of some arms, in points (section 5 of the protocol)."""
     values, pool = [[*map(measure, arm)] for arm in arms], arms_at(arms[0][0]["scale"], measure)
     images = measures.image_part([(arm, views) for arm in arms], "top1", weights=weights)
