@@ -585,8 +585,8 @@ if len(gaps) == 2:
     wide, half = gaps["wide-fc-no-dropout"], gaps["no-dropout"]
     arms = [arm for arm, _ in split(wide) + split(half)]
     apart = contrast(arms, (1, -1, -1, 1), measures.overfitting, "centre")
-    said = f"{interval(apart)}, detectable {apart['detectable']:.2f}"
-    said = f"{interval(wide)}, {interval(half)}; the difference is {said}."
+    said = " and ".join("{} from {} runs".format(*measured(effect)) for effect in (wide, half))
+    said += f"; the difference is {interval(apart)}, detectable {apart['detectable']:.2f}."
 Markdown(said if len(gaps) == 2 else NONE)
 
 # %% [markdown]

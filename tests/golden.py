@@ -37,12 +37,9 @@ def shapes() -> dict:
     for name, config in variants.variants(base).items():
         if name != "baseline":
             configs[f"miniimagenet {name}"] = config
-    return {name: _costs(config) for name, config in configs.items()}
-
-
-def _costs(config) -> list:
-    keys = ("stage", "output", "parameters", "macs")
-    return [[row[key] for key in keys] for row in shapes_and_cost(config)]
+    keys, costs = ("stage", "output", "parameters", "macs"), map(shapes_and_cost, configs.values())
+    found = [[[stage[key] for key in keys] for stage in stages] for stages in costs]
+    return dict(zip(configs, found, strict=True))
 
 
 def gradients() -> dict:

@@ -9,11 +9,6 @@ from alexlib.config import CIFAR13, PAPER, SOURCE2012, Train
 from alexlib.training import optim
 
 
-def net():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(12, 2)).double()
-
-
 def by_hand(w, gradients, rates, momentum, decay):
     """v <- momentum v - decay lr w - lr g;  w <- w + v."""
     v = 0.0
@@ -25,7 +20,8 @@ def by_hand(w, gradients, rates, momentum, decay):
 
 @pytest.mark.parametrize("config", [PAPER, SOURCE2012, CIFAR13], ids=lambda config: config.name)
 def test_the_update_is_the_equation_also_when_the_rate_drops(config):
-    t, model, rates = config.train, net(), [0.1] * 6 + [0.01] * 6 + [0.001] * 3
+    t, rates = config.train, [0.1] * 6 + [0.01] * 6 + [0.001] * 3
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(12, 2)).double()
     optimizer, rng = optim.make_optimizer(model, t), np.random.default_rng(0)
     start = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
     gradients = {name: [rng.normal(size=w.shape) for _ in rates] for name, w in start.items()}

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -78,8 +79,7 @@ def wrong(row, views):
 
 def shared(pairs):
     """Variance by the choice of images: the covariance over images of independent measurements."""
-    pairs = list(pairs)
-    return max(0.0, np.mean([np.cov(a, b)[0, 1] for a, b in pairs])) / pairs[0][0].size
+    return max(0.0, np.mean([np.cov(a, b)[0, 1] / a.size for a, b in pairs]))
 
 
 def student(mean, seeds, df, images, n):
@@ -88,24 +88,26 @@ def student(mean, seeds, df, images, n):
     return mean, mean - half, mean + half
 
 
-def interval(pair, others, kind):
-    """The difference of two arms and its 95 % interval."""
-    x, groups = ([[value(row, kind) for row in arm] for arm in arms] for arms in (pair, others))
+def interval(arms, others, kind, weights=(1, -1)):
+    """The difference of two arms, or a contrast of several, and its 95 % interval."""
+    x, groups = ([[value(row, kind) for row in arm] for arm in some] for some in (arms, others))
     if kind in ("converged", "early"):
         ends = stats.ttest_ind(*x, equal_var=False).confidence_interval()
         return np.mean(x[0]) - np.mean(x[1]), *ends
     df = sum(len(g) - 1 for g in groups)
     scatter = sum((len(g) - 1) * np.var(g, ddof=1) for g in groups if len(g) > 1) / df
     views = "ten" if kind == "error" else "centre"
-    images, n = 0.0, pair[0][0]["metrics"][views]["n"]
-    if kind != "training" and all("hits" in row for arm in pair for row in arm):
-        a, b = (itertools.permutations([wrong(row, views) for row in arm], 2) for arm in pair)
-        images = shared((p - r, q - s) for (p, q), (r, s) in itertools.product(a, list(b)))
+    images, n = 0.0, arms[0][0]["metrics"][views]["n"]
+    if kind != "training" and all("hits" in row for arm in arms for row in arm):
+        signed = zip(weights, arms, strict=True)
+        found = [[w * wrong(row, views) for row in arm] for w, arm in signed]
+        again = itertools.product(*(list(itertools.permutations(arm, 2)) for arm in found))
+        images = shared(map(sum, zip(*runs, strict=True)) for runs in again)
     elif kind != "training":
-        rates = [np.mean([row["metrics"][views]["top1"] for row in arm]) for arm in pair]
+        rates = [np.mean([row["metrics"][views]["top1"] for row in arm]) for arm in arms]
         images = 1e4 * sum(p * (1 - p) / n for p in rates)
-    seeds = scatter * sum(1 / len(arm) for arm in x)
-    return student(np.mean(x[0]) - np.mean(x[1]), seeds, df, images, n)
+    seeds = scatter * sum(1 / len(arm) for arm in x)  # the weights are 1 and -1
+    return student(np.dot(weights, [np.mean(arm) for arm in x]), seeds, df, images, n)
 
 
 def said(claim, low, high):
@@ -212,6 +214,25 @@ def test_figure_1_follows_from_the_committed_rows():
         known = [math.log(line[key]) for key in ("value", "low", "high")]
         assert [*known, line["p"]] == pytest.approx(found[stack])
         assert line["verdict"] == said(id, *ends) and line["n"] == (3, 3)
+
+
+CONTRASTS = {  # the words before its numbers; the measure; the arms, with signs + and - by turns
+    "difference is": ("overfit", "wide-fc-no-dropout", "wide-fc", "baseline", "no-dropout"),
+    "control minus with norms, same rate": ("error", "03_same_rate", "baseline"),
+    "test error in fp32 minus that in bf16": ("error", "03_fp32", "shorter"),
+}
+
+
+def test_contrasts_in_the_report_follow_from_the_committed_rows():
+    arms, report = defaultdict(list), (ROOT / "reports" / "report.md").read_text()
+    for row in EVIDENCE:
+        if row["scale"] == "miniimagenet" and "hits" in row and "threads" in row["device"]:
+            arms[row["variant" if row["study"] == "03_ablations" else "study"]].append(row)
+    for words, (kind, *names) in CONTRASTS.items():
+        told = re.findall(r"-?\d+\.\d+", report.partition(words)[2])[:3]
+        weights = [(-1) ** i for i in range(len(names))]
+        ends = interval([arms[name] for name in names], arms.values(), kind, weights)
+        assert [float(number) for number in told] == pytest.approx(ends, abs=0.01)
 
 
 # ---- rules and order, by made-up rows ------------------------------------------------------------
