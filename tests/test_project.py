@@ -11,7 +11,7 @@ from alexlib.config import ROOT
 
 # The aim is 4,000 lines in 30 files, and 3,500 lines of tests. A new feature pays for its lines by
 # deleting others: these numbers go down. (They went up once: GPU kernels, report, rehearsal.)
-LIBRARY_LINES, LIBRARY_FILES, FILE_LINES = 7462, 48, 250
+LIBRARY_LINES, LIBRARY_FILES, FILE_LINES = 7461, 48, 250
 LINES = {"tests": 5466, "docs": 200, "benchmarks": 700}
 BODIES = {  # of functions and classes, in lines
     ("training/loop.py", "train_step"): 15,

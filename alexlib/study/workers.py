@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import torch
 from joblib import cpu_count, effective_n_jobs
@@ -86,26 +86,25 @@ def _on_this_machine(calls: list[Callable], workers: int) -> list[Exception]:
     def drive(done: tqdm) -> list[Exception]:
         """Have a worker make calls until none is left; if it is killed, the next one continues."""
         errors, worker = [], None
-        for call in left:
-            if stop.asked:
-                break
-            if not worker:
-                worker = subprocess.Popen(command, **options)
-                started.append(worker)
-            try:
-                pickle.dump(call, worker.stdin)
-                worker.stdin.flush()
-                error = pickle.load(worker.stdout)
-            except (OSError, EOFError, pickle.UnpicklingError):  # the worker has ended
-                worker.communicate()
-                worker = None
-                text = "the worker was killed, perhaps for lack of memory: try fewer at a time"
-                error = OSError(text)
-                error.add_note(_name(call))
-            errors += [error] if error else []
-            done.update()
-        if worker:
-            worker.communicate()  # closes its stdin, which ends it
+        with ExitStack() as end:
+            for call in left:
+                if stop.asked:
+                    break
+                if not worker:
+                    worker = subprocess.Popen(command, **options)
+                    started.append(worker)
+                    end.callback(worker.communicate)  # closes its stdin, which ends it
+                try:
+                    pickle.dump(call, worker.stdin)
+                    worker.stdin.flush()
+                    error = pickle.load(worker.stdout)
+                except (OSError, EOFError, pickle.UnpicklingError):  # the worker has ended
+                    worker = None
+                    text = "the worker was killed, perhaps for lack of memory: try fewer at a time"
+                    error = OSError(text)
+                    error.add_note(_name(call))
+                errors += [error] if error else []
+                done.update()
         return errors
 
     shown = {"desc": "runs", "total": len(calls), "unit": "run"}
