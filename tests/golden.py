@@ -33,10 +33,8 @@ def shapes() -> dict:
     configs = {"paper": PAPER, "source2012": SOURCE2012, "one-gpu": PAPER.replace(**ONE_GPU)}
     configs |= {"cifar13": CIFAR13}
     configs |= {stack: FIGURE1.replace(stack=stack) for stack in ("four-layer", "80-seconds")}
-    base = config_at("source2012", "miniimagenet")
-    for name, config in variants.variants(base).items():
-        if name != "baseline":
-            configs[f"miniimagenet {name}"] = config
+    made = variants.variants(config_at("source2012", "miniimagenet")).items()
+    configs |= {f"miniimagenet {name}": config for name, config in made if name != "baseline"}
     keys, costs = ("stage", "output", "parameters", "macs"), map(shapes_and_cost, configs.values())
     found = [[[stage[key] for key in keys] for stage in stages] for stages in costs]
     return dict(zip(configs, found, strict=True))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from test_variants import BASELINES, PARTS, check_of, row_of
@@ -182,18 +183,19 @@ def test_an_error_in_one_run_does_not_stop_the_others_and_is_named(workers):
         runs.grid(jobs, TRAIN, TEST, workers=workers)
     assert "99_grid, cifar10, broken, seed 1: ValueError: " in failed.value.message
     assert sorted(row["seed"] for row in runs.read("99_grid")) == [0, 1]
-    last = failed.value.exceptions[0].__notes__[-1]
-    assert workers == 1 or "in run_or_row" in last  # the traceback
+    assert workers == 1 or "in run_or_row" in failed.value.exceptions[0].__notes__[-1]
 
 
 @pytest.mark.slow
 def test_a_killed_worker_is_said_and_another_makes_the_other_calls(tmp_path):
     calls = [partial(os._exit, 9), *(partial((tmp_path / name).touch) for name in "abc")]
-    with pytest.raises(
-        ExceptionGroup, match=r"1 of 4 failed:\n  9: OSError: the worker was killed"
-    ):
+    said = r"1 of 4 failed:\n  9: OSError: the worker was killed"
+    with pytest.raises(ExceptionGroup, match=said):
         workers.make_all(calls, 2)
     assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(Exception, match="pickle"):
+        workers.make_all([lambda: 0, int], 2)
+    assert "alexlib.study" not in str([p.cmdline() for p in psutil.Process().children()])
 
 
 # ---- rows and evidence ---------------------------------------------------------------------------
